@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read and check the tenants of the play once, and sort them by node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
+    FleetVariables,
+    batches,
+)
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs once for all tenants of the play, on the controller alone."""
+
+    BYPASS_HOST_LOOP = True
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the tenants by node; fail with every error before anything is touched."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        names = self._task.args.get("tenants") or task_vars["ansible_play_hosts"]
+        try:
+            parsed, errors = FleetVariables(task_vars, self._templar).tenants(names)
+        except MemcloudError as error:
+            raise AnsibleActionFail(str(error)) from error
+        errors += _entry_problems(task_vars, names, errors)
+        if errors and not self._task.args.get("tolerant"):
+            raise AnsibleActionFail("Nothing was touched.\n" + "\n".join(errors))
+        result.update(changed=False, batches=batches(parsed), errors=errors)
+        return result
+
+
+def _entry_problems(
+    task_vars: Mapping[str, Any], names: Sequence[str], known: Sequence[str]
+) -> list[str]:
+    """What the inventory plugin found: entries of this run that are broken or not unique.
+
+    A broken entry is no host, so it counts when the run is over all tenants.
+    """
+    all_of_them = set(names) >= set(task_vars["groups"].get("tenants") or ())
+    problems = task_vars.get("memcloud_entry_problems") or {}
+    told = [f"{name}: {problem}" for name, problem in problems.items()]
+    return [
+        text
+        for name, text in zip(problems, told)
+        if (name in names or all_of_them)
+        and not any(message.startswith(f"{name}: ") for message in known)
+    ]

@@ -1,0 +1,38 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hand the build context of the collection to the module as text."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.memcloud.memmachine.plugins.module_utils._images import read_context
+
+CONTEXT = os.path.join(
+    os.path.dirname(os.path.abspath(__file__)), "../../roles/memmachine_image/files/image"
+)
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Controller side of the module of the same name."""
+
+    TRANSFERS_FILES = False
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Run the module with the files of the build context."""
+        super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        if not arguments.get("context"):
+            files = read_context(os.path.realpath(CONTEXT))
+            arguments["context"] = {path: text.decode("utf-8") for path, text in files.items()}
+        result: dict[str, Any] = self._execute_module(
+            module_name="memcloud.memmachine.memmachine_image",
+            module_args=arguments,
+            task_vars=task_vars,
+        )
+        return result

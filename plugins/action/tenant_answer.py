@@ -1,0 +1,79 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tell whoever asked for a tenant how it went: the result file, and statistics of the run."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import Platform
+from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import Controller
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import (
+    Answer,
+    facts_of,
+)
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs for the tenant, on the controller alone."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the answer without its key; with it only when that was asked for."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        arguments = self._task.args
+        name = str(arguments.get("tenant") or task_vars["inventory_hostname"])
+        try:
+            told = self._tell(name, Controller(task_vars, self._templar))
+        except MemcloudError as error:
+            raise AnsibleActionFail(str(error)) from error
+        result.update(told)
+        return result
+
+    def _tell(self, name: str, controller: Controller) -> dict[str, Any]:
+        arguments = self._task.args
+        error = str(arguments.get("error") or "")
+        facts: dict[str, Any] = {"state": arguments.get("state") or "error"}
+        path = str(arguments.get("result_file") or "")
+        try:
+            tenant, platform = controller.tenant(name, {})
+        except MemcloudError:
+            # What made the deployment fail may be what cannot be read; that is told all the same.
+            if not (path and error):
+                raise
+        else:
+            keys_dir = controller.keys_dir(platform)
+            path = path or os.path.join(keys_dir, name + ".json")
+            facts = facts_of(tenant, str(arguments.get("state") or tenant.state))
+            facts["ca_file"] = _ca_file(tenant, platform, keys_dir)
+        answer = Answer(name, path, str(arguments.get("key_file") or ""))
+        if error or answer.read().get("error"):
+            facts["error"] = error or None
+        changed = False if self._task.check_mode else answer.write(facts)
+        shown = {**answer.read(), **facts}
+        shown["api_key"] = answer.api_key() if arguments.get("expose_key") else None
+        told: dict[str, Any] = {"changed": changed, "answer": shown, "result_file": answer.path}
+        if arguments.get("set_stats", True):
+            data = {"memcloud_tenant": shown}
+            told["ansible_stats"] = {"data": data, "per_host": False, "aggregate": False}
+        return told
+
+
+def _ca_file(tenant: Tenant, platform: Platform, keys_dir: str) -> str | None:
+    """The certificate by which a client of this tenant trusts its node's own authority."""
+    if platform.tls_mode != "local_ca":
+        return None
+    candidates = (os.path.join(keys_dir, name) for name in (f"ca-{tenant.node}.crt", "ca.crt"))
+    return next((path for path in candidates if os.path.exists(path)), None)

@@ -1,0 +1,125 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Write the entry of a new tenant and the answer with its key, on the controller alone."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._model import SECRET_FIELDS
+from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import check_name
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import (
+    Controller,
+    timestamp,
+)
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import (
+    Answer,
+    Outcome,
+    Usual,
+    Wish,
+    create,
+)
+
+_TEXTS = ("tier", "hostname", "version", "node", "owner", "api_key_sha256")
+_PATHS = ("result_file", "key_file")
+_PLACEHOLDER_UID = "0" * 16
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs on the controller; the key goes into the answer and nowhere else."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return what was done to the entry; the host exists for the plays that follow."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        try:
+            wish = self._wish()
+            controller = Controller(task_vars, self._templar)
+            answer, outcome = self._create(wish, controller)
+        except MemcloudError as error:
+            raise AnsibleActionFail(str(error)) from error
+        result.update(_reported(wish, answer, outcome))
+        if wish.name not in task_vars["hostvars"] and not self._task.check_mode:
+            # Ansible may have looked for this host's file before it was there.
+            result["add_host"] = {
+                "host_name": wish.name,
+                "groups": ["tenants"],
+                "host_vars": {**outcome.entry, "inventory_dir": controller.inventory_dir},
+            }
+        return result
+
+    def _wish(self) -> Wish:
+        arguments = self._task.args
+        name = str(arguments.get("tenant") or "")
+        if not name:
+            raise MemcloudError("Say which tenant: -e tenant=<name>")
+        check_name(name)
+        texts = {key: str(arguments.get(key) or "").strip() for key in _TEXTS}
+        variables = arguments.get("variables") or {}
+        for variable in variables:
+            if any(variable == "tenant_model_" + secret for secret in SECRET_FIELDS):
+                raise MemcloudError(
+                    f"{name}: {variable} would stand in its entry in clear: put it into a vaulted "
+                    "file or a lookup instead"
+                )
+        return Wish(
+            name, **texts, reissue_key=bool(arguments.get("reissue_key")), variables=variables
+        )
+
+    def _create(self, wish: Wish, controller: Controller) -> tuple[Answer, Outcome]:
+        node = wish.node or controller.choose_node()
+        usual = {
+            "tenant_tier": wish.tier or controller.usual("tenant_tier", "free"),
+            "tenant_node": node,
+        }
+        # Whatever is wrong with the wish or the platform is found before a writer is asked.
+        placeholders = {"tenant_uid": _PLACEHOLDER_UID, **usual}
+        tentative = {**wish.stated(), **wish.variables}
+        _tenant, platform = controller.tenant(wish.name, tentative, placeholders)
+        answer = self._answer(wish.name, controller.keys_dir(platform))
+        outcome = create(
+            wish,
+            controller.writer(platform),
+            answer,
+            Usual(usual["tenant_tier"], node, max(platform.root_keys)),
+            lambda variables, entry: controller.tenant(wish.name, variables, usual, entry)[0],
+            timestamp(),
+            dry_run=self._task.check_mode,
+        )
+        return answer, outcome
+
+    def _answer(self, tenant: str, keys_dir: str) -> Answer:
+        paths = {
+            key: os.path.abspath(os.path.expanduser(str(self._task.args[key])))
+            for key in _PATHS
+            if self._task.args.get(key)
+        }
+        path = paths.get("result_file") or os.path.join(keys_dir, tenant + ".json")
+        return Answer(tenant, path, paths.get("key_file", ""))
+
+
+def _reported(wish: Wish, answer: Answer, outcome: Outcome) -> dict[str, Any]:
+    change = outcome.change
+    reported: dict[str, Any] = {
+        "changed": outcome.action != "resumed",
+        "action": outcome.action,
+        "tenant": wish.name,
+        "variables": outcome.variables,
+        "result_file": answer.path,
+        "key_file": answer.key_file,
+    }
+    if change is not None and change.changed:
+        header = {"before_header": change.where, "after_header": change.where}
+        reported["diff"] = {"before": change.before, "after": change.after, **header}
+    return reported

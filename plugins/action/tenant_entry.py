@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Change or remove entries of tenants where the inventory is kept, on the controller alone."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_writer import (
+    EXISTING,
+    Change,
+    Request,
+    Writer,
+)
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import Controller
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import Answer
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs once for all tenants it is given."""
+
+    BYPASS_HOST_LOOP = True
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return which entries were changed, with a diff."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        names = self._task.args.get("tenants") or task_vars["ansible_play_hosts"]
+        controller = Controller(task_vars, self._templar)
+        changes: dict[str, Change] = {}
+        writer: Writer | None = None
+        variables = self._task.args.get("variables") or {}
+        try:
+            # Nothing is written unless all of them can be used with what will be written.
+            tenants = [controller.tenant(name, variables) for name in names]
+            for tenant, platform in tenants:
+                if writer is None:
+                    writer = controller.writer(platform)
+                    writer.check()
+                changes[tenant.name] = writer.apply(
+                    self._request(tenant.name, tenant.uid), dry_run=self._task.check_mode
+                )
+                if not self._task.check_mode:
+                    self._forget_key(tenant.name, controller.keys_dir(platform))
+        except MemcloudError as error:
+            raise AnsibleActionFail(str(error)) from error
+        changed = {name: change for name, change in changes.items() if change.changed}
+        result.update(changed=bool(changed), tenants=sorted(changed))
+        result["diff"] = [
+            {
+                "before": change.before,
+                "after": change.after,
+                "before_header": change.where,
+                "after_header": change.where,
+            }
+            for change in changed.values()
+        ]
+        return result
+
+    def _request(self, name: str, uid: str) -> Request:
+        arguments = self._task.args
+        return Request(
+            name,
+            arguments.get("variables") or {},
+            arguments.get("remove") or (),
+            expect=EXISTING,
+            uid=uid,
+            delete=arguments.get("state") == "absent",
+        )
+
+    def _forget_key(self, name: str, keys_dir: str) -> None:
+        """A deleted tenant's key opens nothing any more and is not kept."""
+        variables = self._task.args.get("variables") or {}
+        gone = self._task.args.get("state") == "absent"
+        answer = Answer(name, os.path.join(keys_dir, name + ".json"))
+        if not os.path.exists(answer.path):
+            return
+        if gone or variables.get("tenant_state") == "deleted":
+            answer.forget_key()
+        if gone:
+            os.unlink(answer.path)
+        elif variables.get("tenant_state") == "deleted":
+            answer.write({"state": "deleted"}, "")

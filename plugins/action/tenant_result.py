@@ -1,0 +1,45 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Say for one tenant what a run found or did: its changes, its failure, its outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs for each drifted tenant, on the controller alone."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return changed, diff and words of the tenant, or its failure."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        entry = dict(self._task.args.get("plan") or {})
+        converged = self._task.args.get("converged") or {}
+        entry.update(converged)
+        if entry.get("drift") and not converged and not self._task.check_mode:
+            entry["error"] = entry.get("error") or (
+                f"{entry['tenant']}: was not converged: see what failed on its node above"
+            )
+        words = entry.get("drift") or []
+        if entry.get("error"):
+            result.update(failed=True, msg=entry["error"], drift=words)
+            return result
+        result.update(
+            changed=bool(words),
+            drift=words,
+            msg="; ".join(words) or "as it should be",
+            proof=entry.get("proof"),
+            state=entry.get("state"),
+        )
+        if words:
+            result["diff"] = entry["diff"]
+        return result

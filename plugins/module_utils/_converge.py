@@ -1,0 +1,212 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bringing a node to what it should carry: the one place that changes containers and files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import Engine
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
+    MemcloudError,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import (
+    Found,
+    compare,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
+    Desired,
+    Drift,
+    sha256,
+)
+
+# Role of the container that uses the others of a tenant: it stops before them.
+APP = "app"
+# Actions that end with a new container.
+_NEW = ("create", "recreate")
+
+
+def atomic_write(path: str, content: str, mode: int = 0o644, uid: int = 0, gid: int = 0) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part of it."""
+    scratch = f"{path}.{secrets.token_hex(4)}.new"
+    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fchown(stream.fileno(), uid, gid)
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        os.rename(scratch, path)
+    except BaseException:
+        if os.path.exists(scratch):
+            os.unlink(scratch)
+        raise
+
+
+def make_directory(path: str, mode: int, uid: int, gid: int) -> None:
+    """Create a directory, or give it its owner and mode."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, mode)
+    os.chown(path, uid, gid)
+    os.chmod(path, mode)
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+def image_ids(engine: Engine, desired: Iterable[Desired]) -> dict[str, str | None]:
+    """Id of every image that the given states use, None where it is missing."""
+    references = {container.image for state in desired for container in state.containers}
+    return {reference: engine.image_id(reference) for reference in sorted(references)}
+
+
+class Converger:
+    """Applies the differences of one owner (a tenant, or the node's services).
+
+    :param contents: text of each file whose desired state carries only a fingerprint.
+    :param written: record of files with secrets; brought up to date while writing.
+    :param before_start: called once all is in place and before containers start.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        desired: Desired,
+        contents: Mapping[str, str],
+        written: dict[str, dict[str, str]],
+        before_start: Callable[[], None] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._desired = desired
+        self._contents = contents
+        self._written = written
+        self._before_start = before_start
+        self._containers = {container.name: container for container in desired.containers}
+
+    def apply(self, found: Found, images: Mapping[str, str | None]) -> list[Drift]:
+        """Compare once more and bring about what differs; returns the differences."""
+        drifts = compare(self._desired, found, images, self._written)
+        if not drifts:
+            return []
+        todo = self._container_actions(drifts)
+        missing = sorted({r for r, image in images.items() if image is None})
+        if missing and any(action in ("create", "recreate") for action in todo.values()):
+            raise MemcloudError(
+                f"{self._desired.tenant or 'node'}: image {', '.join(missing)} is missing on the "
+                "node: run setup_node for it"
+            )
+        self._remove_absent(os.path.isfile)  # the route first: nothing new arrives
+        self._write_files(drifts)
+        self._stop([n for n, a in todo.items() if a in ("remove", "recreate", "stop", "restart")])
+        self._parallel(
+            self._engine.remove_container,
+            [n for n, a in todo.items() if a in ("remove", "recreate")],
+        )
+        self._networks_and_volumes(drifts)
+        self._remove_absent(os.path.lexists)
+        self._parallel(
+            lambda name: self._engine.create_container(self._desired, self._containers[name]),
+            [n for n, a in todo.items() if a in ("create", "recreate")],
+        )
+        self._parallel(
+            lambda name: self._engine.update_container(self._containers[name]),
+            [d.name for d in drifts if d.action == "update" and todo.get(d.name) not in _NEW],
+        )
+        if self._before_start is not None:
+            self._before_start()
+        self._parallel(
+            self._engine.start,
+            [
+                name
+                for name, action in todo.items()
+                if action in (*_NEW, "start", "restart") and self._containers[name].running
+            ],
+        )
+        return drifts
+
+    def _container_actions(self, drifts: list[Drift]) -> dict[str, str]:
+        strength = (
+            "recreate",
+            "create",
+            "remove",
+            "stop",
+            "restart",
+            "start",
+            "update",
+        )
+        actions: dict[str, str] = {}
+        for drift in drifts:
+            if drift.object != "container":
+                continue
+            current = actions.get(drift.name, "update")
+            actions[drift.name] = min(current, drift.action, key=strength.index)
+        return actions
+
+    def _remove_absent(self, which: Callable[[str], bool]) -> None:
+        for path in filter(which, self._desired.absent):
+            _remove(path)
+            for written in [w for w in self._written if w == path or w.startswith(path + "/")]:
+                del self._written[written]
+
+    def _write_files(self, drifts: list[Drift]) -> None:
+        for directory in self._desired.directories:
+            if any(d.object == "directory" and d.name == directory.path for d in drifts):
+                make_directory(directory.path, directory.mode, directory.uid, directory.gid)
+        files = {file.path: file for file in self._desired.files}
+        for path in dict.fromkeys(d.name for d in drifts if d.object == "file"):
+            if path not in files:
+                continue
+            file = files[path]
+            content = file.content if file.content is not None else self._contents[path]
+            atomic_write(path, content, file.mode, file.uid, file.gid)
+            if file.secret:
+                self._written[path] = {
+                    "sha256": sha256(content),
+                    "fingerprint": file.fingerprint,
+                }
+
+    def _stop(self, names: list[str]) -> None:
+        def is_app(name: str) -> bool:
+            container = self._containers.get(name)
+            return container.role == APP if container else name.endswith("-" + APP)
+
+        def stop(name: str) -> None:
+            container = self._containers.get(name)
+            self._engine.stop(name, container.stop_timeout if container else 10)
+
+        self._parallel(stop, [name for name in names if is_app(name)])
+        self._parallel(stop, [name for name in names if not is_app(name)])
+
+    def _networks_and_volumes(self, drifts: list[Drift]) -> None:
+        for drift in drifts:
+            if drift.object == "network" and drift.action in ("remove", "recreate"):
+                self._engine.remove_network(drift.name)
+        networks = {network.name: network for network in self._desired.networks}
+        for name in dict.fromkeys(d.name for d in drifts if d.object == "network"):
+            if name in networks:
+                self._engine.create_network(self._desired, networks[name])
+        for volume in self._desired.volumes:
+            if any(d.object == "volume" and d.name == volume.name for d in drifts):
+                self._engine.create_volume(self._desired, volume)
+
+    @staticmethod
+    def _parallel(function: Callable[[str], Any], names: list[str]) -> None:
+        names = list(dict.fromkeys(names))
+        if len(names) == 1:
+            function(names[0])
+        elif names:
+            with ThreadPoolExecutor(len(names)) as pool:
+                for future in [pool.submit(function, name) for name in names]:
+                    future.result()

@@ -1,0 +1,26 @@
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Errors written for the person who must act: what is wrong, where, and what to do next."""
+
+from __future__ import annotations
+
+
+class MemcloudError(Exception):
+    """An error whose text can be shown as it is; it never contains a secret."""
+
+
+class VariableError(MemcloudError):
+    """A variable of a tenant, or of the platform, that cannot be used.
+
+    :param tenant: name of the tenant, or "platform" for a variable of the fleet.
+    :param variable: name of the variable at fault.
+    :param message: what is wrong and what to do.
+    """
+
+    def __init__(self, tenant: str, variable: str, message: str) -> None:
+        self.tenant = tenant
+        self.variable = variable
+        self.message = message
+        super().__init__("%s: %s: %s" % (tenant, variable, message))

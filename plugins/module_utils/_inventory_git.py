@@ -1,0 +1,239 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The inventory writer for an inventory in a Git repository: commit and push.
+
+A change is committed on top of the remote branch in a working tree of its own, so that the
+operator's own working tree, index and unpushed commits play no part. When somebody else
+pushed in between, the change is made again on top of theirs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import random
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_writer import (
+    Change,
+    FileWriter,
+    Request,
+)
+
+_ATTEMPTS = 12
+_TIMEOUT = 120
+
+
+class GitWriter:
+    """Entries as files in a Git repository, committed and pushed.
+
+    :param branch: the remote branch; empty for the one that is checked out.
+    :param author: author of the commits, as "Name <address>".
+    """
+
+    def __init__(
+        self, inventory_dir: str, remote: str = "origin", branch: str = "", author: str = ""
+    ) -> None:
+        self._inventory_dir = os.path.realpath(inventory_dir)
+        self._remote = remote
+        self._branch_given = branch
+        self._author = author or "memcloud <memcloud@localhost>"
+        self._local = FileWriter(inventory_dir)
+
+    def check(self) -> None:
+        """A push that changes nothing shows whether there is somewhere to push to."""
+        root = self._root()
+        with self._locked(root):
+            tip = self._fetch(root)
+            target = f"{tip}:refs/heads/{self._branch(root)}"
+            pushed = self._git(root, "push", "--dry-run", "--no-verify", self._remote, target)
+            # Overtaken between fetch and push: we may push, and that is what was to be known.
+            if pushed.returncode and not _rejected(pushed):
+                raise self._cannot("pushed to", pushed)
+        self._local.check()
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        root = self._root()
+        with self._locked(root), self._worktree(root, self._fetch(root)) as directory:
+            return FileWriter(self._inventory_in(root, directory)).read(name)
+
+    def apply(self, request: Request, *, dry_run: bool = False) -> Change:
+        root = self._root()
+        with self._locked(root):
+            tip = self._fetch(root)
+            with self._worktree(root, tip) as directory:
+                change = self._apply_in(root, directory, tip, request, dry_run=dry_run)
+            if not dry_run:
+                self._bring_home(root, request)
+        return change
+
+    def _apply_in(
+        self, root: str, directory: str, tip: str, request: Request, *, dry_run: bool
+    ) -> Change:
+        writer = FileWriter(self._inventory_in(root, directory))
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                time.sleep(random.uniform(0, min(2.0, 0.1 * 2**attempt)))
+                tip = self._fetch(root)
+                self._must(directory, "reset", "--hard", "--quiet", tip)
+            change = writer.apply(request, dry_run=dry_run)
+            if dry_run or not change.changed:
+                return self._located(change, root, directory)
+            pushed = self._commit_and_push(root, directory, change, request)
+            if pushed.returncode == 0:
+                return self._located(change, root, directory)
+            if not _rejected(pushed):
+                raise self._cannot("pushed to", pushed)
+        raise MemcloudError(
+            f"{request.name}: {_ATTEMPTS} pushes to {self._remote} were overtaken by others; "
+            "nothing was changed. Run it again."
+        )
+
+    def _commit_and_push(
+        self, root: str, directory: str, change: Change, request: Request
+    ) -> subprocess.CompletedProcess[str]:
+        what = "delete" if request.delete else "change" if change.before else "create"
+        self._must(directory, "add", "--all", "--force", "--", change.where)
+        self._must(
+            directory,
+            "commit",
+            "--quiet",
+            "--no-verify",
+            f"--author={self._author}",
+            f"--message=Tenant {request.name}: {what}",
+        )
+        target = f"HEAD:refs/heads/{self._branch(root)}"
+        return self._git(directory, "push", "--quiet", "--no-verify", self._remote, target)
+
+    def _bring_home(self, root: str, request: Request) -> None:
+        """Let the working copy of this run see the change too."""
+        head = self._git(root, "symbolic-ref", "--quiet", "--short", "HEAD").stdout.strip()
+        if head == self._branch(root):
+            tip = self._fetch(root)
+            if self._git(root, "merge", "--ff-only", "--quiet", tip).returncode == 0:
+                return
+        self._local.apply(
+            Request(request.name, request.variables, request.remove, delete=request.delete)
+        )
+
+    def _located(self, change: Change, root: str, directory: str) -> Change:
+        where = os.path.join(root, os.path.relpath(change.where, os.path.realpath(directory)))
+        return Change(change.changed, change.before, change.after, where)
+
+    def _root(self) -> str:
+        found = self._git(self._inventory_dir, "rev-parse", "--show-toplevel")
+        if found.returncode:
+            raise MemcloudError(
+                f"{self._inventory_dir} is in no Git repository, but platform_inventory_writer is "
+                f"git ({_last_line(found)}). Set it to file, or run from a clone."
+            )
+        return os.path.realpath(found.stdout.strip())
+
+    def _branch(self, root: str) -> str:
+        if self._branch_given:
+            return self._branch_given
+        head = self._git(root, "symbolic-ref", "--quiet", "--short", "HEAD").stdout.strip()
+        if not head:
+            raise MemcloudError(
+                "No branch is checked out (AWX checks out commits): set platform_git_branch to "
+                "the branch that changes of the inventory are pushed to."
+            )
+        return head
+
+    def _fetch(self, root: str) -> str:
+        fetched = self._git(root, "fetch", "--quiet", self._remote, self._branch(root))
+        if fetched.returncode:
+            raise self._cannot("fetched from", fetched)
+        return self._must(root, "rev-parse", "FETCH_HEAD").stdout.strip()
+
+    def _inventory_in(self, root: str, directory: str) -> str:
+        return os.path.join(os.path.realpath(directory), os.path.relpath(self._inventory_dir, root))
+
+    @contextlib.contextmanager
+    def _worktree(self, root: str, commit: str) -> Iterator[str]:
+        with tempfile.TemporaryDirectory(prefix="memcloud-git-") as scratch:
+            directory = os.path.join(scratch, "tree")
+            self._must(root, "worktree", "add", "--quiet", "--detach", directory, commit)
+            try:
+                yield directory
+            finally:
+                self._git(root, "worktree", "remove", "--force", directory)
+
+    @contextlib.contextmanager
+    def _locked(self, root: str) -> Iterator[None]:
+        """One run of this working copy at a time: they share FETCH_HEAD."""
+        common = self._must(root, "rev-parse", "--git-common-dir").stdout.strip()
+        descriptor = os.open(os.path.join(root, common), os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _must(self, directory: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        done = self._git(directory, *arguments)
+        if done.returncode:
+            raise MemcloudError(f"git {arguments[0]} failed in {directory}: {_last_line(done)}")
+        return done
+
+    def _git(self, directory: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        name, _bracket, address = self._author.partition("<")
+        environment = {
+            **{key: value for key, value in os.environ.items() if key not in _FOREIGN},
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes"),
+            "GIT_COMMITTER_NAME": name.strip(),
+            "GIT_COMMITTER_EMAIL": address.rstrip("> "),
+            "LC_ALL": "C",
+        }
+        try:
+            return subprocess.run(
+                ["git", "-C", directory, *arguments],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_TIMEOUT,
+                check=False,
+            )
+        except FileNotFoundError as error:
+            raise MemcloudError("The writer git needs the command git on the controller") from error
+        except subprocess.TimeoutExpired as error:
+            raise MemcloudError(f"git {arguments[0]} took more than {_TIMEOUT} s") from error
+
+    def _cannot(self, what: str, done: subprocess.CompletedProcess[str]) -> MemcloudError:
+        return MemcloudError(
+            f"The inventory cannot be {what} {self._remote} ({_last_line(done)}), so nothing was "
+            "touched. Give the run credentials that may push (platform_git_remote, "
+            "platform_git_branch), or set platform_inventory_writer to file."
+        )
+
+
+# Set inside hooks and by some callers; they would point git at another repository.
+_FOREIGN = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"})
+
+
+def _rejected(pushed: subprocess.CompletedProcess[str]) -> bool:
+    """Whether somebody else was quicker, rather than that we may not push."""
+    words = ("non-fast-forward", "fetch first", "cannot lock ref", "failed to update ref")
+    return any(word in pushed.stderr for word in words)
+
+
+def _last_line(done: subprocess.CompletedProcess[str]) -> str:
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    return _without_credentials(lines[-1].strip()) if lines else f"exit code {done.returncode}"
+
+
+def _without_credentials(text: str) -> str:
+    scheme, mark, rest = text.partition("://")
+    host = rest.split("/", 1)[0]
+    if mark and "@" in host:
+        rest = rest[host.rindex("@") + 1 :]
+    return scheme + mark + rest

@@ -1,0 +1,336 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writing a tenant's entry to where the inventory is kept.
+
+An operation writes what a tenant should be first and converges then, so that the next run
+does not revert it. For the controller only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ansible_collections.memcloud.memmachine.plugins.module_utils._entries import (
+    EXTENSIONS,
+    Entry,
+    find_entries,
+    load_entry,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+
+ANY, NEW, EXISTING = "any", "new", "existing"
+EXPECTATIONS = (ANY, NEW, EXISTING)
+
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*\Z")
+# What YAML 1.1, which Ansible reads, takes for something else than text.
+_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+_SECRET_NAME = re.compile(r"(password|secret|token|model_api_key|access_key|root_key)")
+_NOT_SECRET = frozenset({"tenant_secret_epoch", "tenant_root_key_version"})
+_HEADER = "# What this tenant should be. Operations of memcloud.memmachine change it too.\n"
+
+
+class EntryExistsError(MemcloudError):
+    """The entry was to be new, but somebody has made it already."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What was done to an entry; `before` and `after` can be shown, secrets are masked."""
+
+    changed: bool
+    before: str
+    after: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """Changes of one entry, applied again to what is found if somebody was quicker.
+
+    :param expect: whether the entry must be new, must exist, or either.
+    :param uid: the uid that the entry must have: names can be used again, identities not.
+    :param delete: take the whole entry away.
+    """
+
+    name: str
+    variables: Mapping[str, Any]
+    remove: Collection[str] = ()
+    expect: str = ANY
+    uid: str | None = None
+    delete: bool = False
+
+    def check(self, current: Mapping[str, Any] | None) -> None:
+        if current is None:
+            if self.expect == EXISTING and not self.delete:
+                raise MemcloudError(f"{self.name}: there is no entry of this tenant to change")
+            return
+        if self.expect == NEW:
+            raise EntryExistsError(f"{self.name}: there is an entry of this name already")
+        if self.uid is not None and str(current.get("tenant_uid")) != self.uid:
+            raise MemcloudError(
+                f"{self.name}: tenant_uid is {current.get('tenant_uid')}, not {self.uid}: the "
+                "entry is of another tenant of this name; nothing was changed"
+            )
+
+
+class Writer(Protocol):
+    def check(self) -> None:
+        """Raise if a change could not be written, before anything is touched."""
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """The variables of an entry as written, None where there is none."""
+
+    def apply(self, request: Request, *, dry_run: bool = False) -> Change:
+        """Make a change, or only say what it would be."""
+
+
+class FileWriter:
+    """Entries as files beside the inventory."""
+
+    def __init__(self, inventory_dir: str) -> None:
+        self._directory = os.path.join(inventory_dir, "host_vars")
+
+    def check(self) -> None:
+        directory = self._directory
+        while not os.path.exists(directory):
+            directory = os.path.dirname(directory)
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise MemcloudError(
+                f"{directory} cannot be written, so the tenant's entry cannot be changed. Run as "
+                "a user who may write there, or set platform_inventory_writer to git or awx."
+            )
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        entry = self._entry(name)
+        return None if entry is None else load_entry(entry)
+
+    def apply(self, request: Request, *, dry_run: bool = False) -> Change:
+        if dry_run and not os.path.isdir(self._directory):
+            return self._apply(request, dry_run=True)
+        with self._locked():
+            return self._apply(request, dry_run=dry_run)
+
+    def path(self, name: str) -> str:
+        """The file that holds, or will hold, the tenant's own variables."""
+        entry = self._entry(name)
+        if entry is None:
+            return os.path.join(self._directory, name + ".yml")
+        if not os.path.isdir(entry.path):
+            return entry.path
+        for file in entry.files:
+            with contextlib.suppress(MemcloudError):
+                if "tenant_uid" in load_entry(Entry(name, file, (file,))):
+                    return file
+        return os.path.join(entry.path, "tenant.yml")
+
+    def _entry(self, name: str) -> Entry | None:
+        found = (entry for entry in find_entries(self._directory) if entry.name == name)
+        return next(found, None)
+
+    def _apply(self, request: Request, *, dry_run: bool) -> Change:
+        current = self.read(request.name)
+        request.check(current)
+        path = self.path(request.name)
+        if request.delete:
+            return self._delete(request, current, dry_run=dry_run)
+        before = _read_text(path)
+        edit = edit_json if path.endswith(".json") else edit_yaml
+        after = edit(before, request.variables, request.remove, path)
+        if not dry_run and after != before:
+            write_atomically(path, after)
+        return Change(after != (before or ""), shown(before, path), shown(after, path), path)
+
+    def _delete(
+        self, request: Request, current: Mapping[str, Any] | None, *, dry_run: bool
+    ) -> Change:
+        entry = self._entry(request.name)
+        if entry is None or current is None:
+            return Change(False, "", "", os.path.join(self._directory, request.name + ".yml"))
+        before = "".join(shown(_read_text(file), file) for file in entry.files)
+        if not dry_run and os.path.isdir(entry.path):
+            shutil.rmtree(entry.path)
+        elif not dry_run:
+            os.unlink(entry.path)
+        return Change(True, before, "", entry.path)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer at a time; the lock ends with the process."""
+        os.makedirs(self._directory, exist_ok=True)
+        descriptor = os.open(self._directory, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def edit_yaml(
+    text: str | None, variables: Mapping[str, Any], remove: Collection[str], path: str
+) -> str:
+    """The text with some variables set and others removed; comments and order stay."""
+    if text is not None and text.startswith("$ANSIBLE_VAULT"):
+        raise MemcloudError(
+            f"{path} is encrypted as a whole and is not changed. Keep secrets in a file of their "
+            "own: make it a folder, with tenant.yml for the tenant and vault.yml for secrets."
+        )
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap
+    from ruamel.yaml.error import YAMLError
+
+    yaml = YAML(typ="rt")
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    try:
+        document = yaml.load(text) if text else None
+    except YAMLError as error:
+        raise MemcloudError(f"{path} is no valid YAML and is not changed: {error}") from error
+    fresh = document is None
+    if fresh:
+        document = CommentedMap()
+    if not isinstance(document, CommentedMap):
+        raise MemcloudError(f"{path} must be a mapping of variables; it is not changed")
+    if not _update(document, variables, remove) and text is not None:
+        return text
+    yaml.explicit_start = not fresh and (text or "").lstrip().startswith("---")
+    stream = io.StringIO()
+    yaml.dump(document, stream)
+    head = "" if not fresh else text or "---\n" + _HEADER
+    return head + stream.getvalue()
+
+
+def edit_json(
+    text: str | None, variables: Mapping[str, Any], remove: Collection[str], path: str
+) -> str:
+    try:
+        document = json.loads(text) if text else {}
+    except ValueError as error:
+        raise MemcloudError(f"{path} is no valid JSON and is not changed: {error}") from error
+    if not isinstance(document, dict):
+        raise MemcloudError(f"{path} must be a mapping of variables; it is not changed")
+    changed = {key: value for key, value in document.items() if key not in remove}
+    changed.update(variables)
+    return text if text and changed == document else json.dumps(changed, indent=2) + "\n"
+
+
+def write_atomically(path: str, text: str, mode: int | None = None) -> None:
+    """Replace a file in one step; readers see the old or the new text, never a part."""
+    target = os.path.realpath(path)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    if mode is None:
+        mode = os.stat(target).st_mode & 0o777 if os.path.exists(target) else 0o644
+    descriptor, scratch = tempfile.mkstemp(
+        dir=os.path.dirname(target), prefix="." + os.path.basename(target) + "."
+    )
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        os.replace(scratch, target)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(scratch)
+        raise
+
+
+def shown(text: str | None, path: str) -> str:
+    """The text for a diff: values of secret variables are masked, hashes are not."""
+    if not text:
+        return ""
+    lines: list[str] = []
+    masking = False
+    for line in text.splitlines(keepends=True):
+        match = re.match(r"[\"']?([A-Za-z_][A-Za-z0-9_]*)[\"']?\s*:", line.lstrip("{, "))
+        top_level = not line[:1].isspace() or path.endswith(".json")
+        if match and (top_level or not masking):
+            name = match.group(1)
+            hidden = _SECRET_NAME.search(name) is not None and name not in _NOT_SECRET
+            masking = (hidden or "!vault" in line) and name != "sha256"
+            if masking:
+                line = f"{name}: (hidden)\n"
+            lines.append(line)
+        elif not masking or (top_level and line.strip()):
+            masking = False
+            lines.append(line)
+    return "".join(lines)
+
+
+def _update(document: Any, variables: Mapping[str, Any], remove: Collection[str]) -> bool:
+    changed = False
+    for name, value in variables.items():
+        if name not in document or _plain(document[name]) != value:
+            document[str.__str__(name)] = _for_yaml(value)
+            changed = True
+    for name in remove:
+        if name in document:
+            del document[name]
+            changed = True
+    return changed
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _for_yaml(value: Any) -> Any:
+    """The value such that YAML 1.1 and 1.2 read the same."""
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+    if isinstance(value, Mapping):
+        return {str.__str__(key): _for_yaml(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_for_yaml(item) for item in value]
+    if isinstance(value, str):
+        # Ansible's own kind of text, which carries marks, cannot be written.
+        text = str.__str__(value)
+        plain = _PLAIN.match(text) and text.lower() not in _WORDS
+        return text if plain else DoubleQuotedScalarString(text)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    return value
+
+
+def _read_text(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise MemcloudError(f"{path} cannot be read: {error}") from error
+
+
+__all__ = [
+    "ANY",
+    "EXISTING",
+    "EXPECTATIONS",
+    "EXTENSIONS",
+    "NEW",
+    "Change",
+    "EntryExistsError",
+    "FileWriter",
+    "Request",
+    "Writer",
+    "edit_json",
+    "edit_yaml",
+    "shown",
+    "write_atomically",
+]

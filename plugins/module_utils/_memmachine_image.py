@@ -1,0 +1,216 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The MemMachine image of a node: published and patched, or built from packages.
+
+Either way the server's own interpreter does the work inside the build, imports psycopg2 before the
+image gets its name, and afterwards tells the versions that the labels carry.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.memcloud.memmachine.plugins.module_utils._images import (
+    PULL_DOCKERFILE,
+    Image,
+    ImageError,
+    Request,
+    provide,
+)
+
+try:
+    from docker.errors import DockerException
+except ImportError:  # the module reports the missing library
+    DockerException = Exception
+
+
+NAME = "memmachine"
+INTERPRETER = "/app/.venv/bin/python"
+FACTS = "/opt/memcloud/image.json"
+USER = "30012:30012"
+VERSION = re.compile(r"^0\.([1-4])\.\d+(?:(?:a|b|rc)\d+)?$")
+LOCK = "locks/memmachine-%s.txt"
+FILES = (
+    "Dockerfile",
+    PULL_DOCKERFILE,
+    "launch.py",
+    "lean.py",
+    "nltk.txt",
+    "prepare.py",
+    "psycopg2.txt",
+)
+# What the labels say that the build itself writes.
+LABELS = {
+    "memmachine": "memcloud.memmachine",
+    "python": "memcloud.python",
+    "psycopg2": "memcloud.psycopg2",
+}
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an operator wants: a server version, and where it may come from.
+
+    :param reference: a published image, by tag or digest, for the sources C(pull) and C(auto).
+    :param interpreter: the server's Python in the published image.
+    """
+
+    version: str
+    source: str = "auto"
+    reference: str = ""
+    interpreter: str = INTERPRETER
+    mirror: str = ""
+    revision: str = ""
+
+
+@dataclass(frozen=True)
+class Built:
+    """The image, where it came from and why, and what its interpreter says about itself."""
+
+    image: Image
+    source: str
+    reason: str
+    versions: Mapping[str, str]
+    warning: str = ""
+
+
+def ensure_memmachine(
+    client: Any,
+    wanted: Wanted,
+    files: Mapping[str, bytes],
+    *,
+    check_mode: bool = False,
+    log: Log | None = None,
+) -> Built:
+    """Return the image of a server version, making it where the node does not have it.
+
+    :param client: a C(docker.APIClient).
+    :param files: the files of the role's C(image) directory by their path in it.
+    """
+    source = source_of(wanted)
+    locked = LOCK % wanted.version in files
+    provided = provide(
+        client,
+        Request(
+            name=NAME,
+            version=wanted.version,
+            context=context_of(wanted, files),
+            source=source,
+            reference=wanted.reference,
+            mirror=wanted.mirror,
+            revision=wanted.revision,
+            build_args={
+                "VERSION": wanted.version,
+                "INTERPRETER": wanted.interpreter,
+                "PIP_OPTIONS": "--require-hashes --no-deps" if locked else "",
+            },
+            measured=FACTS,
+        ),
+        check_mode=check_mode,
+        log=log,
+    )
+    labels = provided.image.labels
+    return Built(
+        image=provided.image,
+        source=provided.source,
+        reason=provided.reason,
+        versions={name: labels[label] for name, label in LABELS.items() if label in labels},
+        warning="" if locked or provided.source == "pull" else _unlocked(wanted.version),
+    )
+
+
+def source_of(wanted: Wanted) -> str:
+    """Return the source that can have the version, or say why none can."""
+    match = VERSION.match(wanted.version)
+    if match is None:
+        raise ImageError(
+            f"MemMachine version {wanted.version!r} is not supported: this release knows 0.1 to "
+            "0.4, written in full like 0.4.0."
+        )
+    packaged = int(match.group(1)) > 1
+    if not packaged and (wanted.source == "packages" or not wanted.reference):
+        raise ImageError(
+            f"MemMachine {wanted.version} was never published as a package: give the reference "
+            "of a published image in platform_images, and image source pull."
+        )
+    if not packaged:
+        return "pull"
+    return "packages" if wanted.source == "auto" and not wanted.reference else wanted.source
+
+
+def context_of(wanted: Wanted, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the build context of a version."""
+    missing = [name for name in FILES if name not in files]
+    if missing:
+        raise ImageError(
+            "The build context of the MemMachine image lacks %s: give all files of the role "
+            "memmachine_image's directory files/image." % ", ".join(missing)
+        )
+    unlocked = f"memmachine-server=={wanted.version}\npsycopg2-binary\n".encode()
+    requirements = files.get(LOCK % wanted.version, unlocked)
+    return dict({name: files[name] for name in FILES}, **{"requirements.txt": requirements})
+
+
+def _unlocked(version: str) -> str:
+    return (
+        f"MemMachine {version} has no lock file in this release of the collection: its image takes "
+        "the newest versions of the packages it depends on."
+    )
+
+
+class CommandFailed(ImageError):
+    """A command in an image that ended with an error."""
+
+    def __init__(self, image: str, code: int, output: str) -> None:
+        self.code = code
+        self.output = output.strip()
+        super().__init__(f"A command in image {image} ended with code {code}: {self.output}")
+
+
+def run_in_image(
+    client: Any,
+    image: str,
+    arguments: list[str],
+    *,
+    binds: list[str] | None = None,
+    timeout: int = 120,
+) -> str:
+    """Run the image's launcher in a throw-away container without network; return its output.
+
+    An error holds the output too, or the log where there is none.
+
+    :param arguments: for the launcher, in place of starting the server.
+    :param binds: mounts as C(source:target:options).
+    """
+    limits = client.create_host_config(
+        network_mode="none",
+        read_only=True,
+        tmpfs={"/tmp": "mode=1777,size=16m"},
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+        binds=binds or [],
+        mem_limit="1g",
+        pids_limit=256,
+    )
+    try:
+        created = client.create_container(image, arguments, user=USER, host_config=limits)
+    except DockerException as error:
+        raise ImageError(f"Cannot start a container of image {image}: {error}") from error
+    try:
+        client.start(created["Id"])
+        code = client.wait(created["Id"], timeout=timeout)["StatusCode"]
+        output = client.logs(created["Id"], stderr=False).decode("utf-8", "replace")
+        if code != 0 and not output.strip():
+            output = client.logs(created["Id"]).decode("utf-8", "replace")
+    except DockerException as error:
+        raise ImageError(f"Cannot run a container of image {image}: {error}") from error
+    finally:
+        client.remove_container(created["Id"], force=True, v=True)
+    if code != 0:
+        raise CommandFailed(image, code, output)
+    return str(output)

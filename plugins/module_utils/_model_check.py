@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Trying a model provider the way a tenant will reach it, before anything is deployed.
+
+The request is made by the server's own image in a container on a network like a tenant's (slot 0
+belongs to the node), so that firewall, name service and certificates are those of a tenant.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import Engine
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import VariableError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import (
+    NodeState,
+    addresses_of,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
+    Attachment,
+    Container,
+    Desired,
+    Mount,
+    Network,
+    canonical_json,
+    sha256,
+)
+
+_OPENAI_URL = "https://api.openai.com/v1"
+_UID = 30012
+_TIMEOUT_SECONDS = 60
+# Runs inside the server's image, with its interpreter and the standard library alone.
+_SCRIPT = """
+import json, urllib.error, urllib.request
+given = json.load(open("/run/memcloud/request.json"))
+def post(path, body):
+    request = urllib.request.Request(
+        given["base_url"].rstrip("/") + path, json.dumps(body).encode(),
+        {"Content-Type": "application/json", "Authorization": "Bearer " + given["api_key"]})
+    try:
+        with urllib.request.urlopen(request, timeout=25) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        text = error.read(2000).decode("utf-8", "replace").replace(given["api_key"], "***")
+        print(json.dumps({"status": error.code, "text": text, "path": path}))
+    except Exception as error:
+        print(json.dumps({"status": 0, "text": repr(error), "path": path}))
+    raise SystemExit(0)
+embedding = post("/embeddings", {
+    "model": given["embedder_model"], "input": ["a"], "encoding_format": "float",
+    **({"dimensions": given["embedder_dimensions"]} if given["send_dimensions"] else {})})
+size = len(embedding["data"][0]["embedding"])
+post("/chat/completions", {
+    "model": given["language_model"], "messages": [{"role": "user", "content": "a"}]})
+print(json.dumps({"status": 200, "size": size}))
+"""
+
+
+def check_model(
+    engine: Engine,
+    state: NodeState,
+    platform: Mapping[str, Any],
+    tenant: Mapping[str, Any],
+    secrets: Mapping[str, str],
+    image: str,
+) -> None:
+    """Try embedder and language model; a success is remembered on the node.
+
+    :raises VariableError: naming the tenant's variable at fault.
+    """
+    model = tenant["model"]
+    if model["provider"] == "bedrock":
+        return  # signed requests: the server itself tries them when it starts
+    request = {
+        **model,
+        "base_url": model["base_url"] or _OPENAI_URL,
+        "api_key": secrets["model_api_key"] or "EMPTY",
+        "send_dimensions": model["provider"] != "openai_compatible",
+    }
+    remembered = state.path("checked", "model-" + sha256(canonical_json(request))[:32])
+    if os.path.exists(remembered):
+        return
+    answer = _ask(engine, state, platform, request, image)
+    _judge(tenant["tenant"], request, answer)
+    with open(remembered, "w", encoding="utf-8"):
+        pass
+
+
+def _ask(
+    engine: Engine,
+    state: NodeState,
+    platform: Mapping[str, Any],
+    request: Mapping[str, Any],
+    image: str,
+) -> Mapping[str, Any]:
+    owner = Desired(platform["name"], "check")
+    addresses = addresses_of(platform["subnet_pool"], 0)
+    network = Network(
+        name=f"{platform['name']}-check",
+        bridge=f"{platform['name']}-a0",
+        subnet=addresses.app_subnet,
+        gateway=addresses.app_gateway,
+        role="check",
+    )
+    container = Container(
+        name=f"{platform['name']}-check",
+        role="check",
+        image=image,
+        user=f"{_UID}:{_UID}",
+        entrypoint=("/app/.venv/bin/python", "-I", "-c", _SCRIPT),
+        networks=(Attachment(network.name),),
+        memory=256 * 1024**2,
+        pids=32,
+        restart="no",
+    )
+    with tempfile.TemporaryDirectory(dir=state.path("checked")) as scratch:
+        os.chown(scratch, _UID, _UID)
+        path = os.path.join(scratch, "request.json")
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            json.dump(request, stream)
+        os.chown(path, _UID, _UID)
+        mounted = Mount("bind", "/run/memcloud", scratch, read_only=True)
+        return engine.run_once(owner, network, container.with_mount(mounted), _TIMEOUT_SECONDS)
+
+
+def _judge(tenant: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+    status, text = answer.get("status"), str(answer.get("text", ""))[:300]
+    where = request["base_url"] + str(answer.get("path", ""))
+    if status == 200:
+        size, wanted = answer["size"], request["embedder_dimensions"]
+        if size != wanted:
+            raise VariableError(
+                tenant,
+                "platform_embedder_dimensions",
+                f"is {wanted}, but {request['embedder_model']} at {request['base_url']} gives "
+                f"vectors of {size}: set it (or tenant_embedder_dimensions) to {size}",
+            )
+        return
+    if status in (401, 403):
+        raise VariableError(
+            tenant,
+            "platform_model_api_key",
+            f"is refused by {where} ({status}): give a key that is valid there {text}",
+        )
+    if status == 0:
+        raise VariableError(
+            tenant,
+            "platform_model_base_url",
+            f"{where} cannot be reached from a tenant's network: {text}. A server on the node or "
+            "in its LAN must be listed in platform_model_endpoints",
+        )
+    variable = "platform_language_model" if "/chat/" in where else "platform_embedder_model"
+    raise VariableError(tenant, variable, f"{where} answers {status}: {text}")

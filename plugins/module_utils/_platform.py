@@ -1,0 +1,237 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the inventory says about the fleet, checked and typed."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.memcloud.memmachine.plugins.module_utils._model import (
+    Model,
+    model_settings,
+    resolve_model,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._secrets import (
+    parse_root_keys,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._tiers import (
+    Tier,
+    parse_tiers,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import (
+    PLATFORM,
+    Reader,
+    absolute_path,
+    hostname_of,
+    known_words,
+    networks,
+    reject_unknown,
+    socket_address,
+    url_of,
+)
+
+IMAGE_SOURCES = ("auto", "pull", "packages")
+IMAGE_KINDS = ("postgres", "neo4j", "memmachine", "traefik", "gate", "demo_model")
+TLS_MODES = ("local_ca", "files", "acme", "off")
+WRITERS = ("file", "git", "awx")
+SUPPORTED_VERSIONS = (
+    "0.2.0", "0.2.1", "0.2.2", "0.2.3", "0.2.4", "0.2.5", "0.2.6",
+    "0.3.0", "0.3.1", "0.3.2", "0.3.4", "0.3.5", "0.3.6", "0.3.7", "0.3.8", "0.3.9",
+    "0.4.0",
+)  # fmt: skip
+_PLATFORM_NAME = re.compile(r"[a-z][a-z0-9]{0,3}\Z")
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)\Z")
+_LARGEST_PREFIX = 26  # a pool smaller than two slots carries no tenant: slot 0 is the node's
+
+
+@dataclass(frozen=True)
+class Platform:
+    name: str
+    domain: str
+    data_dir: str
+    node_venv: str
+    docker_host: str
+    subnet_pool: ipaddress.IPv4Network
+    root_keys: Mapping[int, bytes] = field(repr=False)
+    tiers: Mapping[str, Tier]
+    memmachine_version: str
+    image_source: str
+    images: Mapping[str, str]
+    parallelism: int
+    http_port: int
+    https_port: int
+    edge_api_port: int
+    gate_port: int
+    metrics_address: str
+    demo_model_port: int
+    tls_mode: str
+    tls_certificates: tuple[Mapping[str, str], ...]
+    acme_email: str
+    acme_server: str
+    acme_ca_file: str
+    trusted_proxies: tuple[str, ...]
+    model_endpoints: tuple[str, ...]
+    manage_hosts_file: bool
+    inventory_writer: str
+    keys_dir: str
+    # As given, "auto" and empty fields included: a tenant's own settings are laid over them.
+    model_settings: Model = field(repr=False)
+    model: Model = field(repr=False)
+    # What is missing for tenants without settings of their own: (suffix, message).
+    model_problem: tuple[str, str] | None
+
+    @property
+    def node_address(self) -> str:
+        """Address of a node that its tenants can reach, the same on every node."""
+        return str(self.subnet_pool[1])
+
+    def endpoint(self, hostname: str) -> str:
+        if self.tls_mode == "off":
+            scheme, port, usual = "http", self.http_port, 80
+        else:
+            scheme, port, usual = "https", self.https_port, 443
+        return "%s://%s%s" % (scheme, hostname, "" if port == usual else ":%d" % port)
+
+
+def parse_platform(variables: Mapping[str, Any]) -> Platform:
+    """The fleet's variables; raises VariableError for the first that cannot be used."""
+    reject_unknown(PLATFORM, (name for name in variables if name.startswith("platform_")))
+    reader = Reader(PLATFORM, variables)
+    name = reader.text("platform_name", required="a prefix of 1 to 4 characters")
+    if not _PLATFORM_NAME.match(name):
+        raise reader.bad(
+            "platform_name",
+            "is %r; it must be 1 to 4 characters of a-z and 0-9, beginning with a letter" % name,
+        )
+    source = reader.choice("platform_image_source", IMAGE_SOURCES)
+    pool = _subnet_pool(reader)
+    settings = model_settings(reader, PLATFORM)
+    demo_port = reader.port("platform_demo_model_port")
+    model, problem = resolve_model(settings, "http://%s:%d/v1" % (pool[1], demo_port))
+    return Platform(
+        name=name,
+        domain=hostname_of(
+            reader, "platform_domain", reader.text("platform_domain", "a domain of yours")
+        ),
+        data_dir=absolute_path(reader, "platform_data_dir") or "/var/lib/memcloud/" + name,
+        node_venv=absolute_path(reader, "platform_node_venv") or "/opt/memcloud/venv",
+        docker_host=reader.text("platform_docker_host", required="give the engine's address"),
+        subnet_pool=pool,
+        root_keys=parse_root_keys(reader.get("platform_root_keys")),
+        tiers=parse_tiers(reader),
+        memmachine_version=server_version(
+            reader,
+            "platform_memmachine_version",
+            reader.text("platform_memmachine_version", 'a version as "0.4.0"'),
+            source,
+        ),
+        image_source=source,
+        images=_images(reader),
+        parallelism=reader.integer("platform_parallelism", 1, 256),
+        demo_model_port=demo_port,
+        metrics_address=socket_address(
+            reader, "platform_metrics_address", reader.get("platform_metrics_address")
+        ),
+        tls_mode=reader.choice("platform_tls_mode", TLS_MODES),
+        tls_certificates=_certificates(reader),
+        acme_email=reader.text("platform_acme_email"),
+        acme_server=url_of(reader, "platform_acme_server"),
+        acme_ca_file=reader.text("platform_acme_ca_file"),
+        trusted_proxies=networks(reader, "platform_trusted_proxies"),
+        model_endpoints=tuple(
+            socket_address(reader, "platform_model_endpoints", endpoint)
+            for endpoint in reader.sequence("platform_model_endpoints")
+        ),
+        manage_hosts_file=reader.boolean("platform_manage_hosts_file"),
+        inventory_writer=reader.choice("platform_inventory_writer", WRITERS),
+        keys_dir=reader.text("platform_keys_dir"),
+        model_settings=settings,
+        model=model,
+        model_problem=problem,
+        **_ports(reader, demo_port),
+    )
+
+
+def _ports(reader: Reader, demo_port: int) -> dict[str, int]:
+    ports = {
+        name: reader.port("platform_" + name)
+        for name in ("http_port", "https_port", "edge_api_port", "gate_port")
+    }
+    taken = {demo_port: "platform_demo_model_port"}
+    for name, port in ports.items():
+        if port in taken:
+            raise reader.bad(
+                "platform_" + name, "is %d, which %s has already" % (port, taken[port])
+            )
+        taken[port] = "platform_" + name
+    return ports
+
+
+def _subnet_pool(reader: Reader) -> ipaddress.IPv4Network:
+    variable = "platform_subnet_pool"
+    text = reader.text(variable, required="a private network as 10.192.0.0/14")
+    try:
+        pool = ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise reader.bad(variable, "is no IPv4 network (%s); write it as 10.192.0.0/14" % error)\
+            from None  # fmt: skip
+    if not pool.is_private:
+        raise reader.bad(variable, "is %s, which is no private network (RFC 1918)" % pool)
+    if pool.prefixlen > _LARGEST_PREFIX:
+        raise reader.bad(
+            variable, "is %s, too small: a tenant takes a /27 and the node one too" % pool
+        )
+    return pool
+
+
+def _images(reader: Reader) -> dict[str, str]:
+    images = reader.mapping("platform_images")
+    for kind, reference in images.items():
+        if kind not in IMAGE_KINDS:
+            raise reader.bad(
+                "platform_images", "has %r%s" % (kind, known_words(str(kind), IMAGE_KINDS))
+            )
+        if not isinstance(reference, str) or not reference or any(map(str.isspace, reference)):
+            raise reader.bad("platform_images", "%s must be an image's reference" % kind)
+    return {str(kind): str(reference) for kind, reference in images.items()}
+
+
+def _certificates(reader: Reader) -> tuple[Mapping[str, str], ...]:
+    variable = "platform_tls_certificates"
+    certificates = tuple(reader.sequence(variable))
+    for certificate in certificates:
+        if not isinstance(certificate, Mapping) or set(certificate) != {"certificate", "key"}:
+            raise reader.bad(
+                variable, "needs entries of the form {certificate: <path>, key: <path>}"
+            )
+    if not certificates and reader.get("platform_tls_mode") == "files":
+        raise reader.bad(
+            variable,
+            "is empty, but platform_tls_mode is files: name at least one "
+            "{certificate: <path>, key: <path>}",
+        )
+    return certificates
+
+
+def server_version(reader: Reader, variable: str, text: str, image_source: str) -> str:
+    match = _VERSION.match(text)
+    if match and text in SUPPORTED_VERSIONS:
+        return text
+    if match and match.group(1, 2) == ("0", "1"):
+        if image_source != "packages":
+            return text
+        raise reader.bad(
+            variable,
+            "is %s, which exists as an image only: set platform_image_source to pull, "
+            "or take one of %s to %s" % (text, SUPPORTED_VERSIONS[0], SUPPORTED_VERSIONS[-1]),
+        )
+    raise reader.bad(
+        variable,
+        "is %r, which is not supported: %s, or 0.1.x from an image"
+        % (text, ", ".join(SUPPORTED_VERSIONS)),
+    )

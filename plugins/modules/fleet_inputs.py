@@ -1,0 +1,53 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_inputs
+short_description: Read and check the tenants of a play once
+version_added: 0.1.0
+author: memcloud contributors (@memcloud)
+description:
+  - Reads the variables of all tenants of the play, checks them and sorts the tenants by node.
+  - Fails with every error it finds, each naming tenant and variable, before anything is touched.
+  - An action plugin that runs once for all hosts, on the controller alone.
+options:
+  tenants:
+    description: Names of the tenants; all hosts of the play by default.
+    type: list
+    elements: str
+  tolerant:
+    description: Return errors instead of failing, with the tenants that have none.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: Reads only.
+    support: full
+  diff_mode:
+    description: Changes nothing.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Read the tenants
+  memcloud.memmachine.fleet_inputs:
+  run_once: true
+  register: inputs
+"""
+
+RETURN = r"""
+batches:
+  description: One item a node with its name, a representative tenant, and all of its tenants.
+  type: list
+  elements: dict
+  returned: success
+errors:
+  description: What is wrong with tenants that cannot be used.
+  type: list
+  elements: str
+  returned: success
+"""

@@ -1,0 +1,107 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tenant_converge
+short_description: Bring tenants of a node to what they should be, and prove it
+version_added: 0.1.0
+author: memcloud contributors (@memcloud)
+description:
+  - Brings about what differs for the given tenants, several at a time, and proves each running
+    one by a memory round trip through the edge.
+  - One tenant's failure is reported and does not stop the others.
+  - Called by the action plugin M(memcloud.memmachine.fleet_converge), which makes its input.
+options:
+  platform:
+    description: The platform's settings that all tenants of the node share, as JSON.
+    type: str
+    required: true
+  tenants:
+    description: The tenants of this node, without a secret, as JSON.
+    type: str
+    required: true
+  purge:
+    description: Whether deleted tenants lose their volumes and records too.
+    type: bool
+    default: false
+  owner:
+    description: Who runs this, for locks.
+    type: str
+    default: unknown
+  secrets:
+    description: The secrets of these tenants by tenant, as JSON.
+    type: str
+    required: true
+attributes:
+  check_mode:
+    description: Does nothing in check mode; M(memcloud.memmachine.tenant_plan) says what it would.
+    support: none
+  diff_mode:
+    description: Each tenant's differences come as before and after; secrets never.
+    support: full
+requirements:
+  - Docker SDK for Python on the node (the node's virtual environment carries it)
+"""
+
+EXAMPLES = r"""
+- name: Converge tenants
+  memcloud.memmachine.tenant_converge:
+    platform: "{{ platform_json }}"
+    tenants: "{{ tenants_json }}"
+    secrets: "{{ secrets_json }}"
+"""
+
+RETURN = r"""
+tenants:
+  description:
+    - For each tenant its name, whether it changed, what was brought about in words and as a diff,
+      the seconds of its proof, its state, and an error if any.
+  type: list
+  elements: dict
+  returned: always
+"""
+
+import json
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.memcloud.memmachine.plugins.module_utils._deploy import TenantNode
+from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run
+
+
+def work(module: AnsibleModule) -> dict[str, Any]:
+    """Converge the given tenants."""
+    node = TenantNode(json.loads(module.params["platform"]), module.params["owner"])
+    results = node.converge(
+        json.loads(module.params["tenants"]),
+        json.loads(module.params["secrets"]),
+        module.params["purge"],
+    )
+    return {
+        "changed": any(result.drift for result in results),
+        "tenants": [result.as_dict() for result in results],
+    }
+
+
+def main() -> None:
+    """Module entry."""
+    run(
+        AnsibleModule(
+            argument_spec={
+                "platform": {"type": "str", "required": True},
+                "tenants": {"type": "str", "required": True},
+                "secrets": {"type": "str", "required": True, "no_log": True},
+                "purge": {"type": "bool", "default": False},
+                "owner": {"type": "str", "default": "unknown"},
+            },
+        ),
+        work,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tenant_facts
+short_description: What tenants are and use on their node
+version_added: 0.1.0
+author: memcloud contributors (@memcloud)
+description:
+  - Reads state, health, addresses, memory and disk of many tenants of a node in one call.
+  - Called by the action plugin M(memcloud.memmachine.fleet_facts), which makes its input.
+options:
+  platform:
+    description: The platform's settings that all tenants of the node share, as JSON.
+    type: str
+    required: true
+  tenants:
+    description: The tenants of this node, without a secret, as JSON.
+    type: str
+    required: true
+attributes:
+  check_mode:
+    description: It never changes anything.
+    support: full
+  diff_mode:
+    description: It never changes anything.
+    support: none
+requirements:
+  - Docker SDK for Python on the node (the node's virtual environment carries it)
+"""
+
+EXAMPLES = r"""
+- name: Read the tenants of a node
+  memcloud.memmachine.tenant_facts:
+    platform: "{{ platform_json }}"
+    tenants: "{{ tenants_json }}"
+"""
+
+RETURN = r"""
+tenants:
+  description: For each tenant its state, health, containers, addresses, memory and disk.
+  type: list
+  elements: dict
+  returned: always
+"""
+
+import json
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run
+from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant_facts import tenant_facts
+
+
+def work(module: AnsibleModule) -> dict[str, Any]:
+    """Read the given tenants."""
+    platform, tenants = (json.loads(module.params[name]) for name in ("platform", "tenants"))
+    return {"changed": False, "tenants": tenant_facts(platform, tenants)}
+
+
+def main() -> None:
+    """Module entry."""
+    run(
+        AnsibleModule(
+            argument_spec={
+                "platform": {"type": "str", "required": True},
+                "tenants": {"type": "str", "required": True},
+            },
+            supports_check_mode=True,
+        ),
+        work,
+    )
+
+
+if __name__ == "__main__":
+    main()

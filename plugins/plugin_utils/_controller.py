@@ -1,0 +1,208 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an operation on the controller knows: its inventory, the writer, a tenant to be."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.inventory.host import Host
+from ansible_collections.memcloud.memmachine.plugins.module_utils._entries import (
+    duplicates,
+    find_entries,
+    load_entries,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
+    MemcloudError,
+    VariableError,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_awx import AwxWriter
+from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_git import GitWriter
+from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_writer import (
+    FileWriter,
+    Writer,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import Platform
+from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import FleetVariables
+
+_TENANTS = "tenants"
+_NODES = "nodes"
+_PLUGIN = "memcloud.memmachine.tenants"
+
+
+class Controller:
+    """The inventory of a run, seen from an action on the controller.
+
+    :param task_vars: the task's variables, with ``hostvars`` and ``groups``.
+    :param templar: the action's templar.
+    """
+
+    def __init__(self, task_vars: Mapping[str, Any], templar: Any) -> None:
+        self._task_vars = task_vars
+        self._templar = templar
+        self._hostvars = task_vars["hostvars"]
+        self._groups = task_vars["groups"]
+        self.inventory_dir = _inventory_dir(task_vars)
+        self._entries: Mapping[str, Mapping[str, Any]] | None = None
+
+    def nodes(self) -> list[str]:
+        return list(self._groups.get(_NODES) or ())
+
+    def choose_node(self) -> str:
+        """The node with the fewest tenants."""
+        nodes = self.nodes()
+        if not nodes:
+            raise MemcloudError(
+                "There is no node: put at least one host into the group nodes of the inventory "
+                "and set it up with setup_node"
+            )
+        carried = dict.fromkeys(nodes, 0)
+        for name in self._groups.get(_TENANTS) or ():
+            node = self._hostvars.raw_get(name).get("tenant_node") if len(nodes) > 1 else None
+            if node in carried:
+                carried[node] += 1
+        return min(nodes, key=lambda node: (carried[node], nodes.index(node)))
+
+    def usual(self, variable: str, default: str) -> str:
+        """What the inventory gives to a new tenant for one variable."""
+        return str(self._raw("").get(variable) or default)
+
+    def tenant(
+        self,
+        name: str,
+        variables: Mapping[str, Any],
+        usual: Mapping[str, Any] | None = None,
+        entry: Mapping[str, Any] | None = None,
+    ) -> tuple[Tenant, Platform]:
+        """The tenant that an entry with these variables laid over it would make.
+
+        :param usual: what is taken where the entry says nothing.
+        :param entry: the present entry; counts where the inventory has not got it yet.
+        """
+        known = {} if name in self._hostvars else entry or {}
+        raw = {**(usual or {}), **self._raw(name), **known, **variables}
+        hostvars = _Planned(self._hostvars, name, raw)
+        # The tenant is no group yet; that it may not be called like one is checked.
+        fleet = FleetVariables({"hostvars": hostvars, "groups": self._groups}, self._templar)
+        tenant, platform = fleet.tenant(name)
+        self._check_hostname(tenant, platform)
+        return tenant, platform
+
+    def writer(self, platform: Platform) -> Writer:
+        """The writer that platform_inventory_writer names."""
+        raw = self._raw("")
+        templar = self._templar.copy_with_new_env(available_variables=raw)
+        values = {
+            name: templar.template(value)
+            for name, value in raw.items()
+            if name.startswith(("platform_git_", "platform_awx_"))
+        }
+        return writer_of(platform.inventory_writer, self.inventory_dir, values)
+
+    def keys_dir(self, platform: Platform) -> str:
+        """Where answers with keys are kept."""
+        return os.path.join(self.inventory_dir, platform.keys_dir or ".secrets")
+
+    def _raw(self, name: str) -> dict[str, Any]:
+        """Untemplated variables of a tenant, of one to be if there is none of this name."""
+        if name and name in self._hostvars:
+            return dict(self._hostvars.raw_get(name))
+        host = Host(name or "a-new-tenant", gen_uuid=False)
+        host.set_variable("inventory_dir", self.inventory_dir)
+        groups = self._hostvars._inventory.groups
+        if _TENANTS in groups:
+            host.add_group(groups[_TENANTS])
+        return dict(self._hostvars._variable_manager.get_vars(host=host, include_hostvars=False))
+
+    def _check_hostname(self, tenant: Tenant, platform: Platform) -> None:
+        if self._entries is None:
+            directory = os.path.join(self.inventory_dir, "host_vars")
+            self._entries = load_entries(find_entries(directory)).variables
+        hostnames = {
+            name: {
+                "tenant_hostname": values.get("tenant_hostname") or f"{name}.{platform.domain}",
+                "tenant_state": values.get("tenant_state"),
+            }
+            for name, values in self._entries.items()
+            if name not in self._groups.get(_NODES, ()) and name != tenant.name
+        }
+        hostnames[tenant.name] = {"tenant_hostname": tenant.hostname, "tenant_state": tenant.state}
+        problem = duplicates(hostnames).get(tenant.name)
+        if problem:
+            variable, _colon, message = problem.partition(": ")
+            raise VariableError(tenant.name, variable, message)
+
+
+def writer_of(kind: str, inventory_dir: str, values: Mapping[str, Any]) -> Writer:
+    """The inventory writer of a kind, with the platform_git_* or platform_awx_* settings."""
+
+    def text(name: str, default: str = "") -> str:
+        return str(values.get(name) or default)
+
+    if kind == "git":
+        return GitWriter(
+            inventory_dir,
+            remote=text("platform_git_remote", "origin"),
+            branch=text("platform_git_branch"),
+            author=text("platform_git_author"),
+        )
+    if kind == "awx":
+        return AwxWriter(
+            text("platform_awx_url"),
+            text("platform_awx_token"),
+            text("platform_awx_inventory"),
+            text("platform_awx_ca_file"),
+        )
+    return FileWriter(inventory_dir)
+
+
+def timestamp() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class _Planned:
+    """The variables of all hosts, with those of one tenant replaced."""
+
+    def __init__(self, hostvars: Any, name: str, raw: Mapping[str, Any]) -> None:
+        self._hostvars = hostvars
+        self._name = name
+        self._raw = raw
+
+    def raw_get(self, name: str) -> Any:
+        return self._raw if name == self._name else self._hostvars.raw_get(name)
+
+
+def _inventory_dir(task_vars: Mapping[str, Any]) -> str:
+    """The directory with the configuration of the inventory plugin, else that of the nodes."""
+    sources = [str(source) for source in task_vars.get("ansible_inventory_sources") or ()]
+    directories = [
+        source if os.path.isdir(source) else os.path.dirname(source)
+        for source in sources
+        if os.path.exists(source)
+    ]
+    for directory in directories:
+        if any(map(_configures_plugin, _files_in(directory))):
+            return directory
+    for node in task_vars["groups"].get(_NODES) or ():
+        found = task_vars["hostvars"].raw_get(node).get("inventory_dir")
+        if found:
+            return str(found)
+    if directories:
+        return directories[0]
+    raise MemcloudError("There is no inventory directory to write to: name one with -i")
+
+
+def _files_in(directory: str) -> list[str]:
+    return [os.path.join(directory, name) for name in sorted(os.listdir(directory))]
+
+
+def _configures_plugin(path: str) -> bool:
+    if not path.endswith(("tenants.yml", "tenants.yaml")) or not os.path.isfile(path):
+        return False
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return _PLUGIN in file.read(65536)

@@ -1,0 +1,175 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The variables of many tenants, read on the controller with as little templating as possible.
+
+A tenant's variables are what the user wrote once; everything derived from them is derived in
+Python. Values without a template mark are never handed to the templating engine, which costs
+about a millisecond each.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible.parsing.vault import EncryptedString
+from ansible_collections.memcloud.memmachine.plugins.module_utils._defaults import load_defaults
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
+    MemcloudError,
+    VariableError,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._inputs import (
+    platform_inputs,
+    tenant_inputs,
+    tenant_secrets,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import (
+    Platform,
+    parse_platform,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import (
+    Tenant,
+    check_fleet,
+    parse_tenant,
+)
+
+# Settings of the machine itself: the node's own variables win over the tenant's.
+NODE_VARIABLES = (
+    "platform_name",
+    "platform_data_dir",
+    "platform_docker_host",
+    "platform_node_venv",
+    "platform_subnet_pool",
+    "platform_image_source",
+    "platform_http_port",
+    "platform_https_port",
+    "platform_edge_api_port",
+    "platform_gate_port",
+    "platform_metrics_address",
+    "platform_demo_model_port",
+    "platform_tls_mode",
+)
+
+
+class FleetVariables:
+    """Tenants of the inventory, parsed.
+
+    :param task_vars: the task's variables, with ``hostvars`` and ``groups``.
+    :param templar: the action's templar.
+    """
+
+    def __init__(self, task_vars: Mapping[str, Any], templar: Any) -> None:
+        self._hostvars = task_vars["hostvars"]
+        self._templar = templar
+        groups = task_vars["groups"]
+        self._nodes = frozenset(groups.get("nodes") or ())
+        self._groups = frozenset(groups)
+        self._platforms: dict[str, Platform] = {}
+        self._node_settings: dict[str, dict[str, Any]] = {}
+
+    def tenants(self, names: Iterable[str]) -> tuple[list[tuple[Tenant, Platform]], list[str]]:
+        """The tenants of these names with their platforms, and every error found in words."""
+        parsed: list[tuple[Tenant, Platform]] = []
+        errors: list[VariableError] = []
+        for name in names:
+            try:
+                parsed.append(self.tenant(name))
+            except VariableError as error:
+                errors.append(error)
+            except MemcloudError as error:
+                errors.append(VariableError(name, "variables", str(error)))
+        errors += check_fleet(tenant for tenant, _platform in parsed)
+        return parsed, list(dict.fromkeys(str(error) for error in errors))
+
+    def tenant(self, name: str) -> tuple[Tenant, Platform]:
+        """One tenant and the platform it belongs to."""
+        raw = self._hostvars.raw_get(name)
+        tenant = self._read(name, raw, "tenant_")
+        node = tenant.get("tenant_node")
+        platform = self._platform(raw, node if isinstance(node, str) else "")
+        values = {**load_defaults(), **tenant}
+        return (
+            parse_tenant(name, values, platform, nodes=self._nodes, reserved=self._groups),
+            platform,
+        )
+
+    def _platform(self, raw: Mapping[str, Any], node: str) -> Platform:
+        own = {key: raw[key] for key in raw if key.startswith("platform_")}
+        own.update(self._settings_of(node))
+        # The same text gives the same platform, unless a template in it looks at the tenant.
+        key = repr(sorted(own.items(), key=lambda item: item[0]))
+        if key not in self._platforms:
+            values = self._read("platform", {**raw, **own}, "platform_")
+            self._platforms[key] = parse_platform({**load_defaults(), **values})
+        return self._platforms[key]
+
+    def _settings_of(self, node: str) -> dict[str, Any]:
+        """The node's own settings, read once."""
+        if node not in self._nodes:
+            return {}
+        if node not in self._node_settings:
+            raw = self._hostvars.raw_get(node)
+            self._node_settings[node] = {key: raw[key] for key in NODE_VARIABLES if key in raw}
+        return self._node_settings[node]
+
+    def _read(self, owner: str, raw: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        plain: dict[str, Any] = {}
+        templates: dict[str, Any] = {}
+        for name, value in raw.items():
+            if name.startswith(prefix):
+                (templates if _needs_templating(value) else plain)[name] = value
+        if templates:
+            templar = self._templar.copy_with_new_env(available_variables=raw)
+            for name, value in templates.items():
+                try:
+                    plain[name] = templar.template(value)
+                except Exception as error:
+                    raise VariableError(
+                        owner, name, f"cannot be evaluated: {error}. Correct the expression"
+                    ) from error
+        return plain
+
+
+def _needs_templating(value: Any) -> bool:
+    if isinstance(value, str):
+        return "{{" in value or "{%" in value
+    if isinstance(value, Mapping):
+        return any(_needs_templating(item) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return any(_needs_templating(item) for item in value)
+    return isinstance(value, EncryptedString)
+
+
+def batches(parsed: Iterable[tuple[Tenant, Platform]]) -> list[dict[str, Any]]:
+    """The tenants' inputs by node: what one call to a node gets."""
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for tenant, platform in parsed:
+        key = (tenant.node, platform.name, platform.data_dir)
+        batch = found.get(key)
+        if batch is None:
+            batch = found[key] = {
+                "node": tenant.node,
+                "representative": tenant.name,
+                "interpreter": os.path.join(platform.node_venv, "bin", "python"),
+                "platform": platform_inputs(platform),
+                "tenants": [],
+            }
+        batch["tenants"].append(tenant_inputs(tenant, platform))
+    return list(found.values())
+
+
+def secrets_of(parsed: Iterable[tuple[Tenant, Platform]]) -> dict[str, dict[str, str]]:
+    """The secrets of tenants by name, for their node alone."""
+    return {tenant.name: tenant_secrets(tenant, platform) for tenant, platform in parsed}
+
+
+def run_owner(task_vars: Mapping[str, Any]) -> str:
+    """Who runs this, for the locks: a person, a machine, and the job if there is one."""
+    job = os.environ.get("JOB_ID") or os.environ.get("AWX_JOB_ID")
+    user = task_vars.get("awx_user_name") or task_vars.get("tower_user_name") or getpass.getuser()
+    owner = f"{user}@{socket.gethostname()} (process {os.getppid()})"
+    return f"{owner}, job {job}" if job else owner

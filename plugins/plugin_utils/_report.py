@@ -1,0 +1,150 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tenants for people: a table of many, a page about one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+_COLUMNS = ("TENANT", "STATE", "TIER", "VERSION", "NODE", "HEALTH", "MEMORY", "DISK", "DRIFT")
+_ROLES = ("postgres", "neo4j", "app")
+
+
+def stated(tenant: Mapping[str, Any], node: str) -> dict[str, Any]:
+    """What the inventory says, as far as it is told to everybody."""
+    told = {
+        name: tenant[name]
+        for name in ("tenant", "uid", "owner", "tier", "version", "hostname", "endpoint")
+    }
+    return {
+        **told,
+        "node": node,
+        "wanted": tenant["state"],
+        "storage_bytes": tenant["storage"],
+        "keys": [{"name": key["name"], "expires": key["expires"]} for key in tenant["keys"]],
+    }
+
+
+def table(tenants: Iterable[Mapping[str, Any]]) -> str:
+    """One line a tenant, with its endpoint last since it is the longest."""
+    rows = [(*_COLUMNS, "ENDPOINT"), *(_row(tenant) for tenant in tenants)]
+    if len(rows) == 1:
+        return "There is no tenant."
+    return "\n".join(aligned(rows))
+
+
+def page(tenant: Mapping[str, Any]) -> str:
+    """Everything that is known about one tenant."""
+    lines = [(name, value) for name, value in _lines(tenant) if value not in (None, "", "-")]
+    text = [str(tenant["tenant"]), *("  " + line for line in aligned(lines))]
+    for role in _ROLES:
+        container = (tenant.get("containers") or {}).get(role)
+        if container:
+            text.append("  " + _container_line(role, container))
+    text += [f"  drift: {words}" for words in tenant.get("drift") or ()]
+    if tenant.get("error"):
+        text.append(f"  error: {tenant['error']}")
+    return "\n".join(text)
+
+
+def size(value: float) -> str:
+    """A size in the unit in which it is read best."""
+    for unit in ("B", "K", "M", "G"):
+        if value < 1024 or unit == "G":
+            break
+        value /= 1024
+    return f"{value:.0f}{unit}" if value >= 10 or unit == "B" else f"{value:.1f}{unit}"
+
+
+def aligned(rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Rows as lines, with columns as wide as their longest cell."""
+    texts = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*texts)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in texts
+    ]
+
+
+def _row(tenant: Mapping[str, Any]) -> tuple[str, ...]:
+    drift = tenant.get("drift") or ()
+    return (
+        str(tenant["tenant"]),
+        str(tenant.get("state") or tenant.get("wanted", "-")),
+        str(tenant.get("tier", "-")),
+        str(tenant.get("running_version") or tenant.get("version", "-")),
+        str(tenant.get("node", "-")),
+        _health(tenant),
+        _used(tenant, "memory_bytes", _memory_limit(tenant)),
+        _used(tenant, "disk_bytes", int(tenant.get("storage_bytes") or 0)),
+        "error" if tenant.get("error") else str(len(drift)) if drift else "-",
+        str(tenant.get("endpoint", "-")),
+    )
+
+
+def _lines(tenant: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    wanted = tenant.get("wanted")
+    state = str(tenant.get("state") or wanted)
+    addresses = tenant.get("addresses") or {}
+    return [
+        ("endpoint", tenant.get("endpoint")),
+        ("state", state if wanted in (None, state) else f"{state} (should be {wanted})"),
+        ("tier", tenant.get("tier")),
+        ("version", tenant.get("running_version") or tenant.get("version")),
+        ("node", tenant.get("node")),
+        ("owner", tenant.get("owner")),
+        ("uid", tenant.get("uid")),
+        ("keys", ", ".join(_key(key) for key in tenant.get("keys") or ())),
+        ("memory", _used(tenant, "memory_bytes", _memory_limit(tenant))),
+        ("disk", _used(tenant, "disk_bytes", int(tenant.get("storage_bytes") or 0))),
+        ("app", addresses.get("app")),
+        ("created", tenant.get("created")),
+        ("proved", tenant.get("proved")),
+        ("last activity", tenant.get("last_activity")),
+    ]
+
+
+def _container_line(role: str, container: Mapping[str, Any]) -> str:
+    server = f"{role} {container.get('version') or ''}".strip()
+    words = [f"{server}: {container['health']}", f"container {container['name']}"]
+    if container.get("memory_bytes"):
+        limit = size(container["memory_limit_bytes"])
+        words.append(f"{size(container['memory_bytes'])} of {limit}")
+    if container.get("addresses"):
+        words.append(" ".join(sorted(container["addresses"].values())))
+    if container.get("restarts"):
+        words.append(f"{container['restarts']} restarts")
+    if container.get("out_of_memory"):
+        words.append("was out of memory")
+    return ", ".join(words)
+
+
+def _health(tenant: Mapping[str, Any]) -> str:
+    containers = tenant.get("containers") or {}
+    if not containers:
+        return "-"
+    if tenant.get("healthy"):
+        return "ok"
+    bad = [
+        f"{role} {containers.get(role, {}).get('health', 'missing')}"
+        for role in _ROLES
+        if containers.get(role, {}).get("health") != "answers"
+    ]
+    return "stopped" if len(bad) == len(_ROLES) else ", ".join(bad)
+
+
+def _memory_limit(tenant: Mapping[str, Any]) -> int:
+    containers = (tenant.get("containers") or {}).values()
+    return sum(int(container.get("memory_limit_bytes") or 0) for container in containers)
+
+
+def _used(tenant: Mapping[str, Any], name: str, limit: int) -> str:
+    used = tenant.get(name)
+    if not used:
+        return "-"
+    return f"{size(used)}/{size(limit)}" if limit else size(used)
+
+
+def _key(key: Mapping[str, Any]) -> str:
+    return f"{key['name']} (until {key['expires']})" if key.get("expires") else str(key["name"])
