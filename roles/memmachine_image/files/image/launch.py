@@ -1,0 +1,153 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Start MemMachine's own server the way a container needs it.
+
+The server's C(main) runs unchanged. What differs from starting it directly: it can be stopped at
+any moment and within a bound, also with an open MCP stream; it believes the edge about the scheme
+of a request, so that its redirects keep https; the garbage collector rests until the server is up.
+
+C(check FILE) loads a configuration with the server's own loader instead, and says what is wrong.
+"""
+
+from __future__ import annotations
+
+import gc
+
+gc.disable()
+
+import functools
+import importlib
+import importlib.util
+import os
+import signal
+import sys
+
+HOME = os.path.dirname(os.path.abspath(__file__))
+# The build puts it here where the lean way would not be the same.
+NOT_LEAN = os.path.join(HOME, "lean.off")
+STOPPED = 0
+GRACE_SECONDS = 2
+LOG_FILE = "/tmp/memmachine.log"
+SERVER_PACKAGES = ("memmachine_server", "memmachine")
+SETTINGS = {
+    "timeout_graceful_shutdown": GRACE_SECONDS,
+    "proxy_headers": True,
+    "forwarded_allow_ips": "*",
+    "server_header": False,
+    # The server logs each request itself.
+    "access_log": False,
+    "ws": "none",
+}
+
+
+def server_package() -> str:
+    """Return the name under which this image holds the server."""
+    for name in SERVER_PACKAGES:
+        if importlib.util.find_spec(name):
+            return name
+    sys.exit("No MemMachine server is installed for " + sys.executable)
+
+
+def load_lean() -> None:
+    """Leave out of the start what the server does not need yet."""
+    if not os.path.exists(NOT_LEAN):
+        import lean
+
+        lean.apply()
+    # Only the server's own packages from here on.
+    sys.path[:] = [path for path in sys.path if path != HOME]
+
+
+def log_to_stderr_only() -> None:
+    """Give the server the log file that it insists on, and keep nothing in it."""
+    if not os.path.lexists(LOG_FILE):
+        os.symlink(os.devnull, LOG_FILE)
+
+
+def adapt_uvicorn() -> None:
+    """Settle how the server listens and stops, whichever way it starts uvicorn."""
+    import uvicorn
+
+    configure = uvicorn.Config.__init__
+    startup = uvicorn.Server.startup
+    handle_exit = uvicorn.Server.handle_exit
+
+    @functools.wraps(configure)
+    def configure_for_container(self, *args, **kwargs):
+        configure(self, *args, **dict(kwargs, **SETTINGS))
+
+    @functools.wraps(startup)
+    async def startup_then_collect(self, *args, **kwargs):
+        await startup(self, *args, **kwargs)
+        gc.freeze()
+        gc.enable()
+
+    @functools.wraps(handle_exit)
+    def exit_at_any_moment(self, *args):
+        if not self.started:
+            os._exit(STOPPED)
+        handle_exit(self, *args)
+
+    uvicorn.Config.__init__ = configure_for_container
+    uvicorn.Server.startup = startup_then_collect
+    uvicorn.Server.handle_exit = exit_at_any_moment
+
+
+def serve() -> None:
+    """Run the server until it is told to stop."""
+    os.environ.setdefault("HOST", "0.0.0.0")
+    os.environ.setdefault("PORT", "8080")
+    adapt_uvicorn()
+    application = importlib.import_module(server_package() + ".server.app")
+    application.main()
+
+
+def check(path: str) -> None:
+    """Load a configuration with the server's own loader; say on stdout what is wrong."""
+    problems = problems_of(path)
+    print("\n".join(problems))
+    sys.exit(1 if problems else 0)
+
+
+def problems_of(path: str) -> list[str]:
+    """Return what the server does not take, or takes by switching a memory off."""
+    package = server_package()
+    try:
+        configuration = importlib.import_module(package + ".common.configuration")
+        load = configuration.Configuration.load_yml_file
+    except (ImportError, AttributeError):
+        return ["This server is older than 0.2: it has no loader that only checks."]
+    try:
+        loaded = load(path)
+    except Exception as error:
+        return reasons(error)
+    episodic = loaded.episodic_memory
+    memories = {
+        "semantic_memory": getattr(loaded.semantic_memory, "enabled", True),
+        "episodic_memory": getattr(episodic, "enabled", True),
+        "episodic_memory.long_term_memory": getattr(episodic, "long_term_memory_enabled", True),
+        "episodic_memory.short_term_memory": getattr(episodic, "short_term_memory_enabled", True),
+    }
+    return [f"{name} would be switched off" for name, on in memories.items() if on is False]
+
+
+def reasons(error: Exception) -> list[str]:
+    """Return an error of the loader in lines, without the values that it was about."""
+    try:
+        entries = error.errors(include_input=False, include_url=False)
+    except AttributeError:
+        return [f"{type(error).__name__}: {error}"]
+    return [".".join(map(str, entry["loc"])) + ": " + entry["msg"] for entry in entries]
+
+
+def main() -> None:
+    """Do what the command line says."""
+    # The first process of a container ignores signals that nobody handles.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(STOPPED))
+    log_to_stderr_only()
+    load_lean()
+    if sys.argv[1:2] == ["check"]:
+        check(sys.argv[2])
+    else:
+        serve()
