@@ -1,0 +1,227 @@
+"""Each kind of drift is named by a check and repaired by the next run, which touches nothing else.
+
+The scenario has two tenants: what is broken is always gamma's, and delta must never be touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import subprocess
+from collections.abc import Callable, Iterator
+
+import pytest
+from docker.types import IPAMConfig, IPAMPool
+from support.platform import ROLES, Platform, Tenant
+
+
+@pytest.fixture(scope="module")
+def gamma(platform: Platform) -> Tenant:
+    return platform.tenant("gamma")
+
+
+@pytest.fixture(scope="module")
+def delta(platform: Platform) -> Tenant:
+    return platform.tenant("delta")
+
+
+def stop_app(tenant: Tenant) -> None:
+    tenant.container("app").stop(timeout=10)
+
+
+def remove_neo4j(tenant: Tenant) -> None:
+    tenant.container("neo4j").remove(force=True)
+
+
+def change_limit(tenant: Tenant) -> None:
+    tenant.container("postgres").update(mem_limit="300m", memswap_limit="300m")
+
+
+def edit_configuration(tenant: Tenant) -> None:
+    path = tenant.platform.data_dir / "tenants" / tenant.name / "app/configuration.yml"
+    path.write_text(path.read_text() + "# edited by hand\n")
+
+
+def delete_route(tenant: Tenant) -> None:
+    tenant.route_file.unlink()
+
+
+def remove_network(tenant: Tenant) -> None:
+    network = tenant.platform.docker().networks.get(f"{tenant.platform.name}-{tenant.name}-app")
+    network.disconnect(tenant.container("app"), force=True)
+    network.remove()
+
+
+def open_secret(tenant: Tenant) -> None:
+    os.chmod(tenant.platform.data_dir / "tenants" / tenant.name / "app/configuration.yml", 0o644)
+
+
+def edit_keys(tenant: Tenant) -> None:
+    path = tenant.platform.data_dir / "gate/tenants" / f"{tenant.name}.json"
+    path.write_text(path.read_text().replace('"running"', '"suspended"'))
+
+
+# What is broken, a word that the check says of it, and the containers that the repair may touch.
+DRIFT: list[tuple[Callable[[Tenant], None], str, set[str]]] = [
+    (stop_app, "app", {"app"}),
+    (remove_neo4j, "neo4j", {"neo4j"}),
+    (change_limit, "memory", {"postgres"}),
+    (edit_configuration, "configuration.yml", {"app"}),
+    (delete_route, "dynamic/gamma.yml", set()),
+    (remove_network, "network", {"app"}),
+    (open_secret, "configuration.yml", {"app"}),
+    (edit_keys, "gate", set()),
+]
+
+
+@pytest.mark.parametrize(
+    ("break_it", "word", "touched"), DRIFT, ids=[case[0].__name__ for case in DRIFT]
+)
+def test_drift_is_seen_in_words_and_repaired(
+    platform: Platform,
+    gamma: Tenant,
+    delta: Tenant,
+    break_it: Callable[[Tenant], None],
+    word: str,
+    touched: set[str],
+) -> None:
+    sentence = gamma.store_something()
+    before, others = gamma.container_ids(), delta.container_ids()
+    break_it(gamma)
+
+    checked = platform.play.ok("deploy_tenant", "--check", "--diff")
+    assert set(checked.changed) == {"gamma"}
+    said = checked.output[checked.output.index("PLAY") :]
+    assert any(word in line for line in said.splitlines() if "gamma" in line or word in line), said
+
+    repaired = platform.play.ok("deploy_tenant")
+    assert set(repaired.changed) == {"gamma"}
+    after = gamma.container_ids()
+    assert {role for role in ROLES if after[role] != before[role]} <= touched
+    assert delta.container_ids() == others
+    assert gamma.remembers(sentence)
+
+    assert platform.play.ok("deploy_tenant").changed == {}
+
+
+def test_a_check_changes_nothing(platform: Platform, gamma: Tenant) -> None:
+    stop_app(gamma)
+    platform.play.ok("deploy_tenant", "--check", "--diff")
+    assert gamma.container("app").status == "exited"
+    platform.play.ok("deploy_tenant")
+    assert gamma.container("app").status == "running"
+
+
+def test_a_paused_tenant_stays_paused(platform: Platform, gamma: Tenant) -> None:
+    sentence = gamma.store_something()
+    platform.play.ok("pause_tenant", tenant="gamma")
+    paused = gamma.container_ids()
+    statuses = {role: gamma.container(role).status for role in ROLES}
+    assert "running" not in statuses.values()
+    answer = gamma.request("POST", "/api/v2/memories/search", json={"query": "x"})
+    assert answer.status_code == 503 and int(answer.headers["Retry-After"]) > 0
+    assert gamma.request("GET", "/health", key="").json() == {"status": "paused"}
+
+    run = platform.play.ok("deploy_tenant")
+    assert run.changed == {}
+    assert gamma.container_ids() == paused
+    assert {role: gamma.container(role).status for role in ROLES} == statuses
+
+    platform.play.ok("resume_tenant", tenant="gamma")
+    assert gamma.remembers(sentence, 60)
+
+
+def test_killed_runs_converge_when_run_again(platform: Platform, delta: Tenant) -> None:
+    """Each run has everything to do again but the data, and is killed a bit later."""
+    sentence = delta.store_something()
+    for seconds in (2.5, 4, 6):
+        for role in ROLES:
+            delta.container(role).remove(force=True)
+        delta.route_file.unlink()
+        platform.play.kill_after(seconds, "deploy_tenant", "-l", "delta")
+        platform.play.ok("deploy_tenant", "-l", "delta")
+        assert delta.remembers(sentence), seconds
+        assert platform.play.ok("deploy_tenant", "-l", "delta").changed == {}
+
+
+def test_forty_tenants_networks_exist_at_once(platform: Platform) -> None:
+    """Real bridges with addresses of the pool, where Docker's own pools end near 31."""
+    client = platform.docker()
+    made = []
+    try:
+        for slot in range(200, 240):
+            for kind, offset in (("d", 0), ("a", 16)):
+                subnet = f"10.200.{slot * 32 // 256}.{slot * 32 % 256 + offset}/28"
+                made.append(make_network(client, platform, f"{kind}{slot}", subnet))
+        assert len({network.id for network in made}) == 80
+    finally:
+        for network in made:
+            network.remove()
+
+
+def make_network(client, platform: Platform, kind: str, subnet: str):
+    return client.networks.create(
+        f"{platform.name}-test-{kind}",
+        ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)]),
+        options={"com.docker.network.bridge.name": f"{platform.name}-t{kind}"},
+        internal=kind.startswith("d"),
+    )
+
+
+class TestNewTenants:
+    def test_two_runs_at_the_same_moment_get_different_slots(
+        self, platform: Platform, twins: list[Tenant]
+    ) -> None:
+        runs = [platform.play.start("deploy_tenant", "-l", twin.name) for twin in twins]
+        outputs = [run.communicate(timeout=600)[0] for run in runs]
+        assert [run.returncode for run in runs] == [0, 0], "\n".join(outputs)
+        addresses = [twin.address("app") for twin in twins]
+        assert addresses[0] != addresses[1]
+
+    def test_an_entry_by_hand_and_the_same_command_are_a_tenant(
+        self, platform: Platform, twins: list[Tenant]
+    ) -> None:
+        """Without create_tenant: the key is the operator's own."""
+        key = "mb_" + secrets.token_urlsafe(32)
+        sha256 = hashlib.sha256(key.encode()).hexdigest()
+        twins[1].change_entry(tenant_api_keys=[{"name": "default", "sha256": sha256}])
+        platform.play.ok("deploy_tenant", "-l", twins[1].name)
+        assert twins[1].request("GET", "/api/v2/health").status_code == 403
+        twins[1].key_file.write_text(key)
+        assert twins[1].remembers(twins[1].store_something())
+
+    def test_deleting_keeps_the_memories_until_told_otherwise(
+        self, platform: Platform, twins: list[Tenant]
+    ) -> None:
+        tenant = twins[0]
+        sentence = tenant.store_something()
+        platform.play.ok("delete_tenant", tenant=tenant.name)
+        assert ours(platform, "ps", "--all", tenant) == []
+        assert len(ours(platform, "volume", "ls", tenant)) == 2
+
+        tenant.key_file.unlink(missing_ok=True)
+        key_file = str(tenant.key_file)
+        platform.play.ok("create_tenant", tenant=tenant.name, tier="free", key_file=key_file)
+        assert tenant.remembers(sentence, 60)
+
+        platform.play.ok("delete_tenant", tenant=tenant.name, keep_data=False)
+        assert ours(platform, "volume", "ls", tenant) == []
+        assert not tenant.entry_file.exists()
+
+
+@pytest.fixture(scope="module")
+def twins(platform: Platform) -> Iterator[list[Tenant]]:
+    """Two tenants that are written but not deployed."""
+    yield [platform.create("twin1"), platform.create("twin2")]
+    platform.delete(*(name for name in platform.tenants() if name.startswith("twin")))
+
+
+def ours(platform: Platform, *command: str | Tenant) -> list[str]:
+    """What Docker lists of a tenant."""
+    *words, tenant = command
+    name = f"name={platform.name}-{tenant.name}-"
+    listed = subprocess.run(
+        ["docker", *words, "--quiet", "--filter", name], capture_output=True, text=True, check=True
+    )
+    return listed.stdout.split()

@@ -1,0 +1,1 @@
+"""What the tests that act on a real platform share."""

@@ -1,0 +1,380 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Actions that run on the controller alone: create, answer, change entries, report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleActionFail
+from ansible_collections.memcloud.memmachine.plugins.action import (
+    fleet_facts,
+    fleet_inputs,
+    fleet_report,
+    tenant_answer,
+    tenant_create,
+    tenant_entry,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_awx import AwxWriter
+from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_git import GitWriter
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import (
+    Controller,
+    writer_of,
+)
+
+sys.path.insert(0, str(Path(__file__).parent))
+from controller_side import ROOT_KEY, Run, write_inventory
+
+UID = "0123456789abcdef"
+ENTRY = f'tenant_uid: "{UID}"\ntenant_node: node1\n'
+TWO_NODES = "nodes: {hosts: {node1: , node2: }}\n"
+
+
+def entry(inventory: Path, name: str) -> Any:
+    return yaml.safe_load((inventory / "host_vars" / f"{name}.yml").read_text())
+
+
+def told(inventory: Path, name: str) -> Any:
+    return json.loads((inventory / ".secrets" / f"{name}.json").read_text())
+
+
+def test_create_writes_entry_and_answer_and_tells_no_key(tmp_path: Path) -> None:
+    run = Run(write_inventory(tmp_path))
+    result = run.act(tenant_create, tenant="acme", tier="pro", owner="c1")
+    assert result["changed"]
+    assert result["action"] == "created"
+    assert result["add_host"]["host_name"] == "acme"
+    assert result["add_host"]["host_vars"]["tenant_tier"] == "pro"
+    assert entry(tmp_path, "acme")["tenant_uid"] == told(tmp_path, "acme")["uid"]
+    assert told(tmp_path, "acme")["api_key"] not in json.dumps(result)
+    again = Run(tmp_path).act(tenant_create, tenant="acme")
+    assert not again["changed"]
+    assert again["action"] == "resumed"
+    assert "add_host" not in again
+
+
+def test_create_in_check_mode_writes_nothing(tmp_path: Path) -> None:
+    run = Run(write_inventory(tmp_path))
+    result = run.act(tenant_create, tenant="acme", check_mode=True)
+    assert result["changed"]
+    assert "tenant_node: node1" in result["diff"]["after"]
+    assert "add_host" not in result
+    assert not (tmp_path / "host_vars").exists()
+    assert not (tmp_path / ".secrets").exists()
+
+
+def test_create_takes_the_node_with_the_fewest_tenants(tmp_path: Path) -> None:
+    inventory = write_inventory(
+        tmp_path,
+        nodes_DOT_yml=TWO_NODES,
+        host_vars__a_DOT_yml=f'tenant_uid: "{"1" * 15}a"\ntenant_node: node1\n',
+    )
+    Run(inventory).act(tenant_create, tenant="acme")
+    assert entry(tmp_path, "acme")["tenant_node"] == "node2"
+    Run(inventory).act(tenant_create, tenant="globex", node="node2")
+    Run(inventory).act(tenant_create, tenant="initech")
+    assert entry(tmp_path, "initech")["tenant_node"] == "node1"
+
+
+def test_create_takes_what_group_vars_say(tmp_path: Path) -> None:
+    inventory = write_inventory(
+        tmp_path,
+        group_vars__tenants_DOT_yml="tenant_tier: pro\nplatform_keys_dir: keys\n",
+    )
+    result = Run(inventory).act(
+        tenant_create, tenant="acme", variables={"tenant_limits": {"burst": 9}}
+    )
+    assert entry(tmp_path, "acme")["tenant_tier"] == "pro"
+    assert entry(tmp_path, "acme")["tenant_limits"] == {"burst": 9}
+    assert result["result_file"] == str(tmp_path / "keys" / "acme.json")
+
+
+BAD_WISHES: list[tuple[dict[str, Any], str]] = [
+    ({}, "-e tenant=<name>"),
+    ({"tenant": "Bad_Name"}, "no DNS label"),
+    ({"tenant": "../../etc"}, "no DNS label"),
+    ({"tenant": "node1"}, "name of a node"),
+    ({"tenant": "tier_pro"}, "no DNS label"),
+    ({"tenant": "acme", "tier": "gold"}, "tenant_tier"),
+    ({"tenant": "acme", "node": "node9"}, "tenant_node"),
+    ({"tenant": "acme", "version": "9"}, "tenant_version"),
+    ({"tenant": "acme", "hostname": "taken.example.com"}, "that of globex too"),
+    ({"tenant": "acme", "hostname": "umbrella.memcloud.localhost"}, "that of umbrella too"),
+    ({"tenant": "acme", "variables": {"tenant_model_api_key": "sk-1"}}, "in clear"),
+    ({"tenant": "acme", "variables": {"tenant_colour": "blue"}}, "tenant_colour"),
+    ({"tenant": "acme", "api_key_sha256": "abc"}, "api_key_sha256"),
+]
+
+
+@pytest.mark.parametrize(("wish", "words"), BAD_WISHES)
+def test_create_stops_before_anything_is_touched(
+    tmp_path: Path, wish: dict[str, Any], words: str
+) -> None:
+    inventory = write_inventory(
+        tmp_path,
+        host_vars__globex_DOT_yml=ENTRY + "tenant_hostname: taken.example.com\n",
+        host_vars__umbrella_DOT_yml='tenant_uid: "aaaaaaaaaaaaaaa1"\n',
+    )
+    with pytest.raises(AnsibleActionFail) as error:
+        Run(inventory).act(tenant_create, **wish)
+    assert words in str(error.value)
+    assert sorted(path.name for path in (tmp_path / "host_vars").iterdir()) == [
+        "globex.yml",
+        "umbrella.yml",
+    ]
+    assert not (tmp_path / ".secrets" / "acme.json").exists()
+
+
+def test_create_says_what_an_inventory_lacks(tmp_path: Path) -> None:
+    no_node = write_inventory(tmp_path / "a", nodes_DOT_yml="nodes: {}\n")
+    with pytest.raises(AnsibleActionFail, match="There is no node"):
+        Run(no_node).act(tenant_create, tenant="acme")
+    no_key = write_inventory(tmp_path / "b", group_vars__all_DOT_yml="x: 1\n")
+    with pytest.raises(AnsibleActionFail, match="platform_root_keys"):
+        Run(no_key).act(tenant_create, tenant="acme")
+    no_git = write_inventory(
+        tmp_path / "c", group_vars__tenants_DOT_yml="platform_inventory_writer: git\n"
+    )
+    with pytest.raises(AnsibleActionFail, match="no Git repository"):
+        Run(no_git).act(tenant_create, tenant="acme")
+    assert not (no_git / ".secrets").exists()
+
+
+def test_an_answer_is_finished_with_state_and_authority(tmp_path: Path) -> None:
+    inventory = write_inventory(tmp_path)
+    Run(inventory).act(tenant_create, tenant="acme")
+    (tmp_path / ".secrets" / "ca.crt").write_text("x")
+    result = Run(inventory).act(tenant_answer, "acme")
+    assert result["changed"]
+    assert result["answer"]["state"] == "running"
+    assert result["answer"]["api_key"] is None
+    assert result["ansible_stats"]["data"]["memcloud_tenant"] == result["answer"]
+    assert told(tmp_path, "acme")["state"] == "running"
+    assert told(tmp_path, "acme")["ca_file"] == str(tmp_path / ".secrets" / "ca.crt")
+    key = told(tmp_path, "acme")["api_key"]
+    assert key not in json.dumps(result)
+    assert not Run(inventory).act(tenant_answer, "acme")["changed"]
+    exposed = Run(inventory).act(tenant_answer, "acme", expose_key=True, set_stats=False)
+    assert exposed["answer"]["api_key"] == key
+    assert "ansible_stats" not in exposed
+
+
+def test_an_answer_tells_a_failure_and_forgets_it_after_a_success(tmp_path: Path) -> None:
+    inventory = write_inventory(tmp_path)
+    Run(inventory).act(tenant_create, tenant="acme")
+    Run(inventory).act(tenant_answer, "acme", state="error", error="node1 is full")
+    assert told(tmp_path, "acme")["state"] == "error"
+    assert told(tmp_path, "acme")["error"] == "node1 is full"
+    Run(inventory).act(tenant_answer, "acme")
+    assert told(tmp_path, "acme")["state"] == "running"
+    assert told(tmp_path, "acme")["error"] is None
+
+
+def test_an_answer_tells_a_failure_even_where_the_entry_cannot_be_used(tmp_path: Path) -> None:
+    inventory = write_inventory(tmp_path)
+    path = Run(inventory).act(tenant_create, tenant="acme")["result_file"]
+    (tmp_path / "group_vars" / "all.yml").write_text("x: 1\n")
+    Run(inventory).act(tenant_answer, "acme", result_file=path, state="error", error="no root key")
+    assert told(tmp_path, "acme")["error"] == "no root key"
+    with pytest.raises(AnsibleActionFail, match="platform_root_keys"):
+        Run(inventory).act(tenant_answer, "acme")
+
+
+def test_entries_are_changed_for_all_tenants_at_once(tmp_path: Path) -> None:
+    inventory = write_inventory(
+        tmp_path,
+        host_vars__acme_DOT_yml=ENTRY + "# a comment\n",
+        host_vars__globex_DOT_yml='tenant_uid: "aaaaaaaaaaaaaaa1"\ntenant_state: paused\n',
+    )
+    run = Run(inventory)
+    dry = run.act(tenant_entry, "acme", check_mode=True, variables={"tenant_state": "paused"})
+    assert dry["tenants"] == ["acme"]
+    assert "tenant_state" not in entry(tmp_path, "acme")
+    result = run.act(tenant_entry, "acme", variables={"tenant_state": "paused"})
+    assert result["tenants"] == ["acme"]
+    assert "+" not in result["diff"][0]["before"]
+    assert entry(tmp_path, "acme")["tenant_state"] == "paused"
+    assert "# a comment" in (tmp_path / "host_vars" / "acme.yml").read_text()
+    again = Run(inventory).act(tenant_entry, "acme", variables={"tenant_state": "paused"})
+    assert not again["changed"]
+
+
+def test_deleting_forgets_the_key_and_removing_the_answer_too(tmp_path: Path) -> None:
+    inventory = write_inventory(tmp_path)
+    key_file = tmp_path / "acme.key"
+    Run(inventory).act(tenant_create, tenant="acme", key_file=str(key_file))
+    Run(inventory).act(tenant_entry, tenants=["acme"], variables={"tenant_state": "deleted"})
+    assert not key_file.exists()
+    assert told(tmp_path, "acme")["state"] == "deleted"
+    Run(inventory).act(tenant_entry, tenants=["acme"], state="absent")
+    assert not (tmp_path / "host_vars" / "acme.yml").exists()
+    assert not (tmp_path / ".secrets" / "acme.json").exists()
+
+
+def test_an_entry_that_changed_hands_is_not_touched(tmp_path: Path) -> None:
+    inventory = write_inventory(tmp_path, host_vars__acme_DOT_yml=ENTRY)
+    run = Run(inventory)
+    run.act(tenant_entry, "acme", check_mode=True)
+    (tmp_path / "host_vars" / "acme.yml").write_text(ENTRY.replace(UID, "f" * 16))
+    with pytest.raises(AnsibleActionFail, match="another tenant"):
+        run.act(tenant_entry, "acme", state="absent")
+    assert (tmp_path / "host_vars" / "acme.yml").exists()
+
+
+def test_writers_are_made_from_the_settings_of_the_platform(tmp_path: Path) -> None:
+    assert isinstance(writer_of("git", str(tmp_path), {}), GitWriter)
+    settings = {
+        "platform_awx_url": "http://awx",
+        "platform_awx_token": "t",
+        "platform_awx_inventory": 7,
+    }
+    assert isinstance(writer_of("awx", str(tmp_path), settings), AwxWriter)
+    inventory = write_inventory(
+        tmp_path,
+        group_vars__tenants_DOT_yml="platform_git_branch: \"{{ 'ma' ~ 'in' }}\"\n",
+        host_vars__acme_DOT_yml=ENTRY + "platform_inventory_writer: git\n",
+    )
+    run = Run(inventory)
+    from ansible.template import Templar
+
+    controller = Controller(run.task_vars("localhost"), Templar(run.loader, {}))
+    _tenant, platform = controller.tenant("acme", {})
+    writer = controller.writer(platform)
+    assert isinstance(writer, GitWriter)
+    assert writer._branch_given == "main"
+
+
+def test_the_inventory_directory_is_that_of_the_plugin_else_of_the_nodes(tmp_path: Path) -> None:
+    from ansible.template import Templar
+
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    (plain / "hosts.yml").write_text("nodes: {hosts: {node1: }}\n")
+    run = Run(plain / "hosts.yml")
+    controller = Controller(run.task_vars("localhost"), Templar(run.loader, {}))
+    assert controller.inventory_dir == str(plain)
+    other = write_inventory(tmp_path / "other")
+    run = Run(other / "tenants.yml")
+    controller = Controller(run.task_vars("localhost"), Templar(run.loader, {}))
+    assert controller.inventory_dir == str(other)
+
+
+def test_report_of_what_the_inventory_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inventory = write_inventory(
+        tmp_path,
+        host_vars__acme_DOT_yml=ENTRY,
+        host_vars__globex_DOT_yml='tenant_uid: "aaaaaaaaaaaaaaa1"\ntenant_tier: gold\n',
+    )
+    run = Run(inventory)
+    inputs = run.act(fleet_inputs, "acme", tolerant=True)
+    path = tmp_path / "out" / "tenants.json"
+    result = run.act(
+        fleet_report,
+        "acme",
+        batches=inputs["batches"],
+        errors=inputs["errors"],
+        output="none",
+        result_file=str(path),
+    )
+    assert [tenant["tenant"] for tenant in result["tenants"]] == ["acme", "globex"]
+    assert "tenant_tier" in result["tenants"][1]["error"]
+    assert json.loads(path.read_text()) == result["tenants"]
+    for output in ("table", "json"):
+        run.act(fleet_report, "acme", batches=inputs["batches"], errors=[], output=output)
+    with pytest.raises(AnsibleActionFail, match="it can be table, json or none"):
+        run.act(fleet_report, "acme", output="xml")
+    with pytest.raises(AnsibleActionFail, match="result_file"):
+        run.act(fleet_report, "acme", output="none", result_file="/proc/none/x")
+
+
+def test_facts_of_a_node_are_merged_with_what_the_inventory_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(write_inventory(tmp_path, host_vars__acme_DOT_yml=ENTRY))
+    batch = run.act(fleet_inputs, "acme")["batches"][0]
+    answers: dict[str, Any] = {
+        "tenant_facts": {"tenants": [{"tenant": "acme", "state": "running"}]},
+        "tenant_plan": {"tenants": [{"tenant": "acme", "drift": ["x"], "error": ""}]},
+    }
+
+    def call(self: Any, module_name: str, **_options: Any) -> Any:
+        return answers[module_name.rpartition(".")[2]]
+
+    monkeypatch.setattr(fleet_facts.ActionModule, "_execute_module", call)
+    acme = run.act(fleet_facts, "acme", batch=batch)["tenants"]["acme"]
+    assert acme["state"] == "running"
+    assert acme["endpoint"] == "https://acme.memcloud.localhost"
+    assert acme["drift"] == ["x"]
+    assert acme["error"] is None
+    answers["tenant_facts"] = {"unreachable": True, "msg": "no route"}
+    acme = run.act(fleet_facts, "acme", batch=batch)["tenants"]["acme"]
+    assert acme["state"] == "unknown"
+    assert "node node1 cannot be reached" in acme["error"]
+
+
+def test_a_change_that_could_not_be_deployed_is_written_nowhere(tmp_path: Path) -> None:
+    inventory = write_inventory(
+        tmp_path,
+        host_vars__acme_DOT_yml=ENTRY,
+        host_vars__globex_DOT_yml='tenant_uid: "aaaaaaaaaaaaaaa1"\n',
+    )
+    with pytest.raises(AnsibleActionFail, match="tenant_tier is|tenant_tier: is"):
+        Run(inventory).act(tenant_entry, "acme", variables={"tenant_tier": "gold"})
+    with pytest.raises(AnsibleActionFail, match="tenant_hostname"):
+        Run(inventory).act(
+            tenant_entry, "acme", variables={"tenant_hostname": "acme.memcloud.localhost"}
+        )
+    assert "tenant_tier" not in entry(tmp_path, "acme")
+    assert "tenant_hostname" not in entry(tmp_path, "acme")
+
+
+def test_broken_entries_stop_a_run_over_all_tenants_but_not_one_over_others(
+    tmp_path: Path,
+) -> None:
+    inventory = write_inventory(
+        tmp_path,
+        host_vars__acme_DOT_yml=ENTRY,
+        host_vars__broken_DOT_yml="a: [\n",
+        host_vars__twin_DOT_yml='tenant_uid: "aaaaaaaaaaaaaaa1"\n',
+        host_vars__other_DOT_yml='tenant_uid: "aaaaaaaaaaaaaaa1"\n',
+    )
+    run = Run(inventory)
+    assert run.act(fleet_inputs, "acme", tenants=["acme"])["errors"] == []
+    with pytest.raises(AnsibleActionFail, match=r"twin: tenant_uid: .* that of other too"):
+        run.act(fleet_inputs, "acme", tenants=["acme", "twin"])
+    errors = run.act(fleet_inputs, "acme", tolerant=True)["errors"]
+    assert any("broken.yml:2:1 is no valid YAML" in error for error in errors)
+    assert sum(error.startswith("twin: ") for error in errors) == 1
+
+
+def test_the_inventories_that_come_with_the_collection_can_be_used(tmp_path: Path) -> None:
+    inventories = Path(__file__).parents[4] / "inventories"
+    vaulted = {
+        "vault_root_key": ROOT_KEY,
+        "vault_model_api_key": "sk-1",
+        "vault_umbrella_model_api_key": "sk-2",
+    }
+    run = Run(inventories / "example", **vaulted)
+    batches = run.act(fleet_inputs, "acme")["batches"]
+    carried = {
+        batch["node"]: [tenant["tenant"] for tenant in batch["tenants"]] for batch in batches
+    }
+    assert carried == {"node1": ["acme"], "node2": ["globex", "umbrella"]}
+    for name in ("quickstart", "ci"):
+        copy = tmp_path / name
+        shutil.copytree(
+            inventories / name, copy, ignore=shutil.ignore_patterns(".secrets", "host_vars")
+        )
+        (copy / ".secrets").mkdir()
+        (copy / ".secrets" / "root_key").write_text(ROOT_KEY + "\n")
+        Run(copy).act(tenant_create, tenant="acme")
+        assert told(copy, "acme")["node"] == "node1"

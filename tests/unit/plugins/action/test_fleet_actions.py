@@ -1,0 +1,239 @@
+"""The actions that carry a run from the inventory to the nodes and back."""
+
+from __future__ import annotations
+
+import json
+import types
+
+import pytest
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+from ansible.vars.hostvars import HostVars
+from ansible.vars.manager import VariableManager
+from ansible_collections.memcloud.memmachine.plugins.action import (
+    fleet_converge,
+    fleet_inputs,
+    fleet_plan,
+    tenant_result,
+)
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call import failure_of
+
+ROOT_KEY = "3q2+78r+ur6Jm1hXk0d2c1pLQUFBVkVSWVJBTkRPTUs="
+INVENTORY = """
+all:
+  vars:
+    platform_root_keys: {1: "{{ the_key }}"}
+    the_key: "%s"
+  children:
+    nodes:
+      hosts:
+        node1: {}
+        node2: {platform_data_dir: /srv/memcloud, platform_https_port: 8443}
+    tenants:
+      hosts:
+        acme: {tenant_uid: 0123456789abcde1, tenant_node: node1}
+        globex: {tenant_uid: 0123456789abcde2, tenant_node: node2, tenant_tier: pro}
+        initech:
+          tenant_uid: 0123456789abcde3
+          tenant_node: node1
+          tenant_owner: "{{ 'customer-' ~ 17 }}"
+%s
+"""
+
+
+class Run:
+    """Runs actions on an inventory; what a node would answer is given."""
+
+    def __init__(self, tmp_path, more=""):
+        path = tmp_path / "hosts.yml"
+        path.write_text(INVENTORY % (ROOT_KEY, more))
+        self.loader = DataLoader()
+        manager = InventoryManager(self.loader, sources=[str(path)])
+        variables = VariableManager(self.loader, manager)
+        self.task_vars = {
+            "hostvars": HostVars(manager, variables, self.loader),
+            "groups": manager.get_groups_dict(),
+            "ansible_play_hosts": manager.get_groups_dict()["tenants"],
+        }
+        self.calls = []
+        self.answer = {}
+
+    def __call__(self, plugin, check_mode=False, **args):
+        task = types.SimpleNamespace(
+            args=args, check_mode=check_mode, async_val=0, diff=False, action="x"
+        )
+        connection = types.SimpleNamespace(_shell=types.SimpleNamespace(tmpdir=None))
+        action = plugin.ActionModule(
+            task, connection, types.SimpleNamespace(), self.loader, Templar(self.loader), None
+        )
+
+        def execute(module_name, module_args, task_vars):
+            self.calls.append((module_name, module_args))
+            return self.answer(module_args) if callable(self.answer) else self.answer
+
+        action._execute_module = execute
+        return action.run(task_vars=self.task_vars)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(tmp_path)
+
+
+def batch_of(run, node="node1"):
+    batches = run(fleet_inputs)["batches"]
+    return next(batch for batch in batches if batch["node"] == node)
+
+
+def test_tenants_are_sorted_by_node_with_the_nodes_own_settings(run):
+    batches = {batch["node"]: batch for batch in run(fleet_inputs)["batches"]}
+    assert [t["tenant"] for t in batches["node1"]["tenants"]] == ["acme", "initech"]
+    assert batches["node2"]["platform"]["data_dir"] == "/srv/memcloud"
+    assert batches["node2"]["platform"]["https_port"] == 8443
+    assert batches["node1"]["platform"]["https_port"] == 443
+    assert batches["node1"]["tenants"][1]["owner"] == "customer-17"
+    assert batches["node1"]["representative"] == "acme"
+    assert batches["node1"]["interpreter"] == "/opt/memcloud/venv/bin/python"
+
+
+def test_inputs_hold_no_secret(run):
+    said = json.dumps(run(fleet_inputs), default=str)
+    assert ROOT_KEY not in said
+
+
+BROKEN = [
+    (
+        "        bad_name: {tenant_uid: 0123456789abcde4, tenant_node: node1}",
+        "bad_name: name: is no",
+    ),
+    ("        a: {tenant_uid: 0123456789abcde4, tenant_node: nowhere}", "a: tenant_node: is "),
+    ("        a: {tenant_uid: 0123456789abcde1, tenant_node: node1}", "tenant_uid"),
+    (
+        "        a: {tenant_uid: 0123456789abcde4, tenant_node: node1, tenant_teir: pro}",
+        "a: tenant_teir: is no variable of this collection",
+    ),
+    (
+        "        a: {tenant_uid: 0123456789abcde4, tenant_node: node1, tenant_owner: '{{ gone }}'}",
+        "a: tenant_owner: cannot be evaluated",
+    ),
+]
+
+
+@pytest.mark.parametrize(("entry", "message"), BROKEN)
+def test_broken_entries_stop_everything_by_name(tmp_path, entry, message):
+    run = Run(tmp_path, entry)
+    with pytest.raises(AnsibleActionFail) as caught:
+        run(fleet_inputs)
+    assert "Nothing was touched" in str(caught.value)
+    assert message in str(caught.value)
+    tolerant = run(fleet_inputs, tolerant=True)
+    assert any(message in error for error in tolerant["errors"])
+
+
+def test_the_plan_calls_the_node_once_and_says_what_differs(run, capsys):
+    batch = batch_of(run)
+    drifted = {"tenant": "acme", "drift": ["container mc-acme-app: is not running"], "error": ""}
+    run.answer = {"tenants": [drifted], "missing_versions": ["0.3.9"]}
+    result = run(fleet_plan, batch=batch)
+    assert [name for name, _args in run.calls] == ["memcloud.memmachine.tenant_plan"]
+    assert (result["checked"], result["missing_versions"]) == (2, ["0.3.9"])
+    assert result["drifted"][0]["representative"] == "acme"
+    printed = capsys.readouterr().out
+    assert "node1: 2 checked, 1 drifted" in printed
+    assert "acme: container mc-acme-app: is not running" in printed
+
+
+def test_a_tenant_that_is_new_takes_one_line(run, capsys):
+    kinds = ["container", "container", "container", "network", "network", "file"]
+    drift = [f"{kind} x{n}: is missing (nothing -> y)" for n, kind in enumerate(kinds)]
+    run.answer = {"tenants": [{"tenant": "acme", "drift": drift, "error": ""}]}
+    run(fleet_plan, batch=batch_of(run))
+    assert "acme: is not on the node yet: 3 x container, 2 x network, 1 x file to be made" in (
+        capsys.readouterr().out
+    )
+
+
+def unreachable(_args):
+    raise AnsibleConnectionFailure("no route to host")
+
+
+FAILURES = [
+    (unreachable, "node node1 cannot be reached: no route to host"),
+    ({"unreachable": True, "msg": "timed out"}, "node node1 cannot be reached: timed out"),
+    (
+        {"failed": True, "msg": "The module interpreter '/x/python' was not found."},
+        "node node1 is not set up",
+    ),
+    ({"failed": True, "module_stderr": "boom"}, "node node1: boom"),
+    ({"failed": True, "msg": "bad", "exception": "Traceback bad"}, "node node1: bad"),
+]
+
+
+@pytest.mark.parametrize(("answer", "message"), FAILURES)
+def test_a_node_that_fails_fails_each_of_its_tenants_by_name(run, answer, message):
+    batch = batch_of(run)
+    run.answer = answer
+    drifted = run(fleet_plan, batch=batch)["drifted"]
+    assert [entry["error"].split(":")[0] for entry in drifted] == ["acme", "initech"]
+    assert all(message in entry["error"] for entry in drifted)
+    converged = run(fleet_converge, batch=batch, tenants=["acme"])["tenants"]
+    assert message in converged["acme"]["error"]
+
+
+def test_converging_sends_secrets_of_the_wanted_tenants_in_their_own_argument(run, capsys):
+    batch = batch_of(run)
+
+    def answer(args):
+        return {
+            "tenants": [
+                {"tenant": t["tenant"], "state": "running", "proof": {"found": 1.25}, "error": ""}
+                for t in json.loads(args["tenants"])
+            ]
+        }
+
+    run.answer = answer
+    result = run(fleet_converge, batch=batch, tenants=["initech"])
+    ((_name, args),) = run.calls
+    assert list(json.loads(args["secrets"])) == ["initech"]
+    password = json.loads(args["secrets"])["initech"]["postgres_app"]
+    assert password not in args["tenants"] + args["platform"] + json.dumps(result)
+    printed = capsys.readouterr().out
+    assert "1/1 initech: running, memory round trip proved after 1.2 s" in printed
+    assert password not in printed
+
+
+@pytest.mark.parametrize(
+    ("plan", "converged", "check_mode", "expected"),
+    [
+        ({}, {}, False, {"changed": False}),
+        ({"tenant": "a", "drift": ["x"], "diff": {}}, {}, True, {"changed": True, "msg": "x"}),
+        (
+            {"tenant": "a", "drift": ["x"], "diff": {}},
+            {"drift": ["x", "y"], "diff": {"before": ""}, "state": "running", "error": ""},
+            False,
+            {"changed": True, "msg": "x; y", "state": "running"},
+        ),
+        (
+            {"tenant": "a", "drift": ["x"]},
+            {"error": "a: no"},
+            False,
+            {"failed": True, "msg": "a: no"},
+        ),
+        ({"tenant": "a", "error": "a: bad"}, {}, False, {"failed": True, "msg": "a: bad"}),
+    ],
+)
+def test_result_of_a_tenant(run, plan, converged, check_mode, expected):
+    result = run(tenant_result, check_mode=check_mode, plan=plan, converged=converged)
+    assert {key: result[key] for key in expected} == expected
+
+
+def test_a_drifted_tenant_that_was_not_converged_has_failed(run):
+    result = run(tenant_result, plan={"tenant": "acme", "drift": ["x"], "diff": {}})
+    assert result["failed"]
+    assert "acme: was not converged" in result["msg"]
+
+
+def test_no_failure_no_words():
+    assert failure_of("node1", {"changed": True}) == ""

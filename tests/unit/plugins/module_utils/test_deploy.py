@@ -1,0 +1,271 @@
+"""Planning and converging tenants on a node, with an engine in memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+
+import pytest
+from ansible_collections.memcloud.memmachine.plugins.module_utils import (
+    _converge,
+    _deploy,
+    _desired,
+    _spec,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import ProbeError, Proof
+
+sys.path.insert(0, os.path.dirname(__file__))
+import tenant_data
+from fake_engine import FakeEngine
+
+IMAGES = {"sha256:p": "sha256:p", "sha256:n": "sha256:n", "sha256:m": "sha256:m"}
+
+
+class FakeProbe:
+    """A round trip that works, or that fails as it is told."""
+
+    failure = None
+    count = 0
+
+    def __init__(self, tenant, edge, key):
+        assert key
+
+    def wait_ready(self):
+        FakeProbe.count += 1
+        if self.failure:
+            raise ProbeError(self.failure)
+
+    def round_trip(self):
+        return Proof(1.0, 2.0, 3.0, 4.0)
+
+
+@pytest.fixture
+def node(tmp_path, monkeypatch):
+    for path in ("tenants", "gate/tenants", "edge/dynamic", "checked"):
+        os.makedirs(tmp_path / path)
+    images = {
+        "postgres": {"id": "sha256:p"},
+        "neo4j": {"id": "sha256:n"},
+        "memmachine": {"0.4.0": {"id": "sha256:m"}},
+    }
+    (tmp_path / "images.json").write_text(json.dumps(images))
+    engine = FakeEngine(dict(IMAGES))
+    monkeypatch.setattr(engine, "client", None, raising=False)
+    monkeypatch.setattr(_deploy, "Engine", lambda host: engine)
+    monkeypatch.setattr(_deploy, "Probe", FakeProbe)
+    monkeypatch.setattr(FakeProbe, "failure", None)
+    monkeypatch.setattr(_deploy, "check_model", lambda *args: None)
+    monkeypatch.setattr(_deploy, "validate_in_image", lambda *args: None)
+    monkeypatch.setattr(_deploy, "wait_for_router", lambda *args: None)
+    monkeypatch.setattr(_deploy, "MINIMUM_FREE_BYTES", 0)
+    # Owners need root to be set; which they are is asserted on the desired state.
+    mine = (os.getuid(), os.getgid())
+    for kind in ("File", "Directory"):
+        made = getattr(_spec, kind)
+        monkeypatch.setattr(
+            _desired,
+            kind,
+            lambda path, mode, *owner, made=made, **rest: made(path, mode, *mine, **rest),
+        )
+    return Node(tmp_path, engine)
+
+
+class Node:
+    """A node with the tenants of a run."""
+
+    def __init__(self, data_dir, engine):
+        self.data_dir = data_dir
+        self.engine = engine
+
+    def _make(self, names, variables):
+        secrets, tenants = {}, []
+        for index, name in enumerate(names):
+            uid = f"{index:x}" * 8 + "abcdef01"
+            given = {"platform_tls_mode": "off", "tenant_uid": uid, **variables}
+            platform, tenant, secrets[name] = tenant_data.make(self.data_dir, name, **given)
+            tenants.append(tenant)
+        return _deploy.TenantNode(platform, "ann@desk"), tenants, secrets
+
+    def plan(self, *names, purge=False, **variables):
+        node, tenants, _secrets = self._make(names, variables)
+        return {result.tenant: result for result in node.plan(tenants, purge)}
+
+    def converge(self, *names, purge=False, **variables):
+        node, tenants, secrets = self._make(names, variables)
+        self.engine.calls.clear()
+        return {r.tenant: r for r in node.converge(tenants, secrets, purge)}
+
+    def record(self, name):
+        return json.loads((self.data_dir / "tenants" / name / "state.json").read_text())
+
+
+def test_a_new_tenant_is_deployed_proved_and_then_as_it_should_be(node):
+    assert node.plan("acme")["acme"].drift
+    result = node.converge("acme")["acme"]
+    assert result.error == ""
+    assert result.proof["found"] == 3.0
+    assert node.record("acme")["state"] == "running"
+    assert node.record("acme")["embedder"] == {"model": "demo-embedding", "dimensions": 384}
+    assert node.plan("acme")["acme"].drift == []
+    assert node.converge("acme")["acme"].as_dict()["changed"] is False
+    assert node.engine.calls == []
+
+
+def test_two_tenants_get_slots_of_their_own(node):
+    node.converge("acme", "globex")
+    assert {node.record("acme")["slot"], node.record("globex")["slot"]} == {1, 2}
+
+
+def test_a_tenant_that_does_not_prove_itself_fails_alone_and_is_tried_again(node, monkeypatch):
+    monkeypatch.setattr(FakeProbe, "failure", "acme: could not find the memory")
+    result = node.converge("acme")["acme"]
+    assert "could not find the memory" in result.error
+    assert node.record("acme")["state"] == "deploying"
+    assert "embedder" not in node.record("acme")
+    monkeypatch.setattr(FakeProbe, "failure", None)
+    assert "tenant acme: has not proved itself (deploying -> running)" in [
+        d.words() for d in node.plan("acme")["acme"].drift
+    ]
+    assert node.converge("acme")["acme"].error == ""
+    assert node.plan("acme")["acme"].drift == []
+
+
+def test_a_failed_proof_says_what_the_dead_container_said(node, monkeypatch):
+    node.converge("acme")
+    node.engine.stop("mc-acme-postgres", 1)
+    monkeypatch.setattr(FakeProbe, "failure", "acme: no answer")
+    monkeypatch.setattr(node.engine, "start", lambda name: None)
+    error = node.converge("acme")["acme"].error
+    assert "container mc-acme-postgres is exited (exit code 0), its last lines: last words" in error
+
+
+def test_one_failure_does_not_stop_the_others(node):
+    node.converge("acme")
+    (node.data_dir / "tenants" / "acme" / "state.json").write_text("{")
+    results = node.converge("acme", "globex")
+    assert "state.json is not valid JSON" in results["acme"].error
+    assert results["globex"].error == ""
+
+
+def test_paused_stays_paused(node):
+    node.converge("acme")
+    result = node.converge("acme", tenant_state="paused")["acme"]
+    assert (result.error, result.proof) == ("", None)
+    assert node.record("acme")["state"] == "paused"
+    assert node.plan("acme", tenant_state="paused")["acme"].drift == []
+
+
+def test_delete_keeps_the_data_and_a_new_deploy_brings_it_back(node):
+    node.converge("acme")
+    result = node.converge("acme", tenant_state="deleted")["acme"]
+    assert (result.error, result.state) == ("", "deleted")
+    assert node.engine.found_containers == {}
+    assert node.engine.found_networks == {}
+    assert len(node.engine.found_volumes) == 2
+    assert node.plan("acme", tenant_state="deleted")["acme"].drift == []
+    before = set(node.engine.found_volumes)
+    node.converge("acme")
+    assert set(node.engine.found_volumes) == before
+
+
+def test_purge_leaves_nothing(node):
+    node.converge("acme")
+    result = node.converge("acme", tenant_state="deleted", purge=True)["acme"]
+    assert result.error == ""
+    assert node.engine.found_volumes == {}
+    assert os.listdir(node.data_dir / "tenants") == []
+    assert json.loads((node.data_dir / "node.json").read_text())["slots"] == {}
+    assert os.listdir(node.data_dir / "locks") == []
+    assert node.plan("acme", tenant_state="deleted", purge=True)["acme"].drift == []
+
+
+def test_purge_spares_the_volumes_of_another_identity(node):
+    node.converge("acme")
+    labels = node.engine.found_volumes["mc-acme-00000000-postgres"]["Labels"]
+    labels["memcloud.uid"] = "f" * 16
+    node.converge("acme", tenant_state="deleted", purge=True)
+    assert list(node.engine.found_volumes) == ["mc-acme-00000000-postgres"]
+
+
+REFUSED = [
+    ({"tenant_version": "0.3.9"}, "acme: tenant_version: is 0.3.9, but the tenant's memories were"),
+    ({"tenant_uid": "f" * 16}, "acme: tenant_uid: is f{16}, but this node keeps data of another"),
+    (
+        {
+            "tenant_model_base_url": "http://models.example.com/v1",
+            "tenant_embedder_model": "other",
+            "tenant_embedder_dimensions": 768,
+            "tenant_language_model": "chat",
+        },
+        "acme: tenant_embedder_model: the tenant's memories",
+    ),
+    (
+        {"platform_root_keys": {1: "Kx" + tenant_data.ROOT_KEY[2:]}},
+        "acme: platform_root_keys: version 1 is not the root key",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSED)
+def test_what_would_hurt_is_refused_before_anything_is_touched(node, change, message):
+    node.converge("acme")
+    planned = node.plan("acme", **change)["acme"]
+    assert re.search(message, planned.error), planned.error
+    done = node.converge("acme", **change)["acme"]
+    assert re.search(message, done.error), done.error
+    assert node.engine.calls == []
+
+
+def test_two_tenants_of_a_node_with_one_hostname(node):
+    node.converge("acme")
+    result = node.plan("acme", "globex", tenant_hostname="acme.memcloud.localhost")["globex"]
+    assert "globex: tenant_hostname: acme.memcloud.localhost already leads to tenant acme" in (
+        result.error
+    )
+
+
+def test_a_full_disk_is_named_before_anything_is_touched(node, monkeypatch):
+    monkeypatch.setattr(_deploy, "MINIMUM_FREE_BYTES", 2**62)
+    assert "MiB are free below" in node.plan("acme")["acme"].error
+    assert "make room and run again" in node.converge("acme")["acme"].error
+    assert node.engine.calls == []
+
+
+def test_a_version_without_an_image_is_asked_for(node):
+    planner, tenants, _secrets = node._make(["acme"], {"tenant_version": "0.3.9"})
+    assert planner.missing_versions(tenants) == ["0.3.9"]
+    assert (
+        "no image of MemMachine 0.3.9"
+        in node.converge("acme", tenant_version="0.3.9")["acme"].error
+    )
+
+
+def test_a_run_killed_before_the_start_is_finished_by_the_next(node, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def die(self, name):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FakeEngine, "start", die)
+        with pytest.raises(Killed):
+            node.converge("acme")
+    assert node.record("acme")["state"] == "deploying"
+    assert node.converge("acme")["acme"].error == ""
+    assert node.plan("acme")["acme"].drift == []
+
+
+def test_an_unreadable_directory_is_an_error_of_the_tenant(node, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied", "/x")
+
+    monkeypatch.setattr(_converge, "atomic_write", refuse)
+    assert "acme: [Errno 13]" in node.converge("acme")["acme"].error
+
+
+def test_errors_of_ours_are_memcloud_errors():
+    assert issubclass(ProbeError, MemcloudError)

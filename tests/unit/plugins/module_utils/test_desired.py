@@ -1,0 +1,155 @@
+"""Variables in, desired state out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import pytest
+from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
+    Facts,
+    desired_tenant,
+)
+
+sys.path.insert(0, os.path.dirname(__file__))
+import tenant_data
+
+FACTS = Facts(3, {"postgres": "sha256:p", "neo4j": "sha256:n", "memmachine": "sha256:m"}, cpus=2)
+MIB = 1024**2
+
+
+def desired(facts=FACTS, with_secrets=False, **variables):
+    platform, tenant, secrets = tenant_data.make(**variables)
+    return desired_tenant(tenant, platform, facts, secrets if with_secrets else None)
+
+
+def containers(**variables):
+    return {c.role: c for c in desired(**variables)[0].containers}
+
+
+def test_three_containers_two_networks_two_volumes():
+    state, _contents = desired()
+    assert [c.name for c in state.containers] == [
+        "mc-acme-postgres",
+        "mc-acme-neo4j",
+        "mc-acme-app",
+    ]
+    assert [(n.name, n.bridge, n.internal) for n in state.networks] == [
+        ("mc-acme-data", "mc-d3", True),
+        ("mc-acme-app", "mc-a3", False),
+    ]
+    assert [v.name for v in state.volumes] == [
+        "mc-acme-01234567-postgres",
+        "mc-acme-01234567-neo4j",
+    ]
+
+
+def test_every_container_is_confined():
+    for container in containers().values():
+        assert container.read_only
+        assert container.no_new_privileges
+        assert container.cap_drop == ("ALL",)
+        assert container.cap_add == ()
+        assert int(container.user.split(":")[0]) >= 30010
+        assert min(container.memory, container.pids, container.cpu_shares) > 0
+        assert container.environment == {}
+
+
+def test_databases_are_on_the_internal_network_alone():
+    found = containers()
+    assert [n.name for n in found["postgres"].networks] == ["mc-acme-data"]
+    assert [n.name for n in found["neo4j"].networks] == ["mc-acme-data"]
+    assert [(n.name, n.address) for n in found["app"].networks] == [
+        ("mc-acme-app", "10.192.0.114"),
+        ("mc-acme-data", "10.192.0.100"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tier", "role", "memory"),
+    [
+        ("free", "app", 448),
+        ("free", "neo4j", 384),
+        ("pro", "app", 1280),
+        ("enterprise", "app", 4096),
+    ],
+)
+def test_limits_follow_the_tier(tier, role, memory):
+    assert containers(tenant_tier=tier)[role].memory == memory * MIB
+
+
+def test_cpu_limits_do_not_exceed_what_the_node_has():
+    assert {c.cpus for c in containers(tenant_tier="enterprise").values()} == {2.0}
+
+
+@pytest.mark.parametrize(
+    ("state", "running"), [("running", True), ("paused", False), ("suspended", False)]
+)
+def test_wanted_state(state, running):
+    assert {c.running for c in containers(tenant_state=state).values()} == {running}
+
+
+def test_a_deleted_tenant_has_nothing_but_keeps_its_volumes():
+    state, contents = desired(tenant_state="deleted")
+    assert state.containers == state.networks == state.files == ()
+    assert contents == {}
+    assert "/var/lib/memcloud/mc/edge/dynamic/acme.yml" in state.absent
+    assert "/var/lib/memcloud/mc/gate/tenants/acme.json" in state.absent
+    assert not any("volume" in path or path.endswith("tenants/acme") for path in state.absent)
+
+
+def test_without_secrets_there_is_no_content_and_the_same_state():
+    bare, none = desired()
+    full, contents = desired(with_secrets=True)
+    assert bare == full
+    assert none == {}
+    assert set(contents) == {file.path for file in full.files if file.secret}
+
+
+def test_no_secret_in_the_desired_state():
+    platform, tenant, secrets = tenant_data.make(platform_model_api_key="sk-very-secret-key")
+    state, _contents = desired_tenant(tenant, platform, FACTS, secrets)
+    said = repr(state) + json.dumps(tenant) + json.dumps(platform)
+    for name, value in secrets.items():
+        assert not value or value not in said, name
+
+
+def test_secret_files_are_private_to_their_container():
+    state, _contents = desired()
+    for file in state.files:
+        if file.secret:
+            assert file.mode == 0o600
+            assert file.uid in (30010, 30011, 30012)
+
+
+@pytest.mark.parametrize(
+    ("change", "files"),
+    [
+        (
+            {"tenant_secret_epoch": 2},
+            {"admin_password", "app_password", "auth.ini", "configuration.yml"},
+        ),
+        ({"platform_model_api_key": "sk-another"}, {"configuration.yml"}),
+        ({"platform_language_model": "other-chat"}, {"configuration.yml"}),
+        ({"tenant_limits": {"burst": 7}}, {"acme.yml"}),
+        ({"tenant_hostname": "other.example.com"}, {"acme.yml"}),
+        ({"tenant_api_keys": []}, {"acme.json"}),
+        ({"tenant_owner": "someone"}, set()),
+    ],
+)
+def test_a_change_reaches_the_files_that_it_concerns_and_no_other(change, files):
+    def marks(**variables):
+        state, _contents = desired(**variables)
+        return {f.path: f.fingerprint or f.content for f in state.files}
+
+    given = {"platform_model_provider": "openai", "platform_model_api_key": "sk-one"}
+    before, after = marks(**given), marks(**{**given, **change})
+    changed = {os.path.basename(path) for path in after if after[path] != before.get(path)}
+    # the gate's entry carries the hash of the probe key, which follows the epoch
+    assert changed - {"acme.json"} == files - {"acme.json"}
+
+
+def test_a_missing_image_is_named_so():
+    state, _contents = desired(facts=Facts(1, {}, 2))
+    assert {c.image for c in state.containers} == {"missing"}

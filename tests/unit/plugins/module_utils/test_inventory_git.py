@@ -1,0 +1,234 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Git writer against real repositories: a bare one and clones of it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.memcloud.memmachine.plugins.module_utils import _inventory_git
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_git import GitWriter
+from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_writer import (
+    NEW,
+    EntryExistsError,
+    Request,
+)
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+
+
+def git(directory: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=Operator", "-c", "user.email=operator@example.com")
+    done = subprocess.run(
+        ["git", "-C", str(directory), *identity, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Path:
+    bare = tmp_path / "remote.git"
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(bare)], check=True, timeout=60)
+    seed = clone(bare, tmp_path / "seed")
+    (seed / "inventory").mkdir()
+    (seed / "inventory" / "nodes.yml").write_text("nodes: {}\n")
+    git(seed, "checkout", "-q", "-b", "main")
+    git(seed, "add", ".")
+    git(seed, "commit", "-q", "-m", "Start")
+    git(seed, "push", "-q", "origin", "main")
+    return bare
+
+
+def clone(bare: Path, directory: Path) -> Path:
+    subprocess.run(
+        ["git", "clone", "-q", str(bare), str(directory)],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    return directory
+
+
+def writer(directory: Path, **options: str) -> GitWriter:
+    return GitWriter(str(directory / "inventory"), **options)
+
+
+def pushed(bare: Path, path: str) -> str:
+    return git(bare, "show", f"main:inventory/host_vars/{path}")
+
+
+def test_an_entry_is_pushed_and_the_clone_can_be_thrown_away(remote: Path, tmp_path: Path) -> None:
+    job = clone(remote, tmp_path / "job")
+    writer(job).check()
+    change = writer(job, author="Bot <bot@example.com>").apply(
+        Request("acme", {"tenant_uid": "u1"}, expect=NEW)
+    )
+    assert change.changed
+    assert change.where == str(job / "inventory" / "host_vars" / "acme.yml")
+    assert (job / "inventory" / "host_vars" / "acme.yml").exists()
+    shutil.rmtree(job)
+    assert "tenant_uid: u1" in pushed(remote, "acme.yml")
+    log = git(remote, "log", "-1", "--format=%an|%ae|%cn|%s", "main").strip()
+    assert log == "Bot|bot@example.com|Bot|Tenant acme: create"
+    again = clone(remote, tmp_path / "again")
+    assert writer(again).read("acme") == {"tenant_uid": "u1"}
+    assert not writer(again).apply(Request("acme", {"tenant_uid": "u1"})).changed
+
+
+def test_only_the_entry_is_committed_whatever_lies_around(remote: Path, tmp_path: Path) -> None:
+    work = clone(remote, tmp_path / "work")
+    (work / "inventory" / "nodes.yml").write_text("nodes: {changed: true}\n")
+    (work / "staged").write_text("x")
+    git(work, "add", "staged")
+    (work / "inventory" / ".secrets").mkdir()
+    (work / "inventory" / ".secrets" / "acme.json").write_text("a key")
+    writer(work).apply(Request("acme", {"tenant_uid": "u1"}))
+    names = git(remote, "show", "--name-only", "--format=", "main").split()
+    assert names == ["inventory/host_vars/acme.yml"]
+    assert "changed" in (work / "inventory" / "nodes.yml").read_text()
+    assert "staged" in git(work, "diff", "--cached", "--name-only")
+    assert (work / "inventory" / "host_vars" / "acme.yml").exists()
+
+
+def test_a_clone_that_is_behind_is_brought_forward(remote: Path, tmp_path: Path) -> None:
+    behind, other = clone(remote, tmp_path / "behind"), clone(remote, tmp_path / "other")
+    writer(other).apply(Request("globex", {"tenant_uid": "u2"}))
+    writer(behind).apply(Request("acme", {"tenant_uid": "u1"}))
+    assert (behind / "inventory" / "host_vars" / "globex.yml").exists()
+    assert git(behind, "status", "--porcelain") == ""
+
+
+def test_unpushed_commits_stay_where_they_are(remote: Path, tmp_path: Path) -> None:
+    work = clone(remote, tmp_path / "work")
+    (work / "draft").write_text("x")
+    git(work, "add", "draft")
+    git(work, "commit", "-q", "-m", "Draft")
+    writer(work).apply(Request("acme", {"tenant_uid": "u1"}))
+    assert "draft" not in git(remote, "ls-tree", "-r", "--name-only", "main")
+    assert (work / "inventory" / "host_vars" / "acme.yml").exists()
+    assert git(work, "log", "-1", "--format=%s").strip() == "Draft"
+
+
+def test_clones_that_push_at_the_same_time_all_get_through(remote: Path, tmp_path: Path) -> None:
+    clones = [clone(remote, tmp_path / f"job{number}") for number in range(5)]
+
+    def create(number: int) -> None:
+        writer(clones[number]).apply(
+            Request(f"t{number}", {"tenant_uid": f"u{number}"}, expect=NEW)
+        )
+
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(create, range(5)))
+    for number in range(5):
+        assert f"u{number}" in pushed(remote, f"t{number}.yml")
+
+
+def test_of_clones_that_create_one_name_one_wins(remote: Path, tmp_path: Path) -> None:
+    clones = [clone(remote, tmp_path / f"job{number}") for number in range(4)]
+
+    def create(number: int) -> bool:
+        try:
+            writer(clones[number]).apply(Request("acme", {"tenant_uid": f"u{number}"}, expect=NEW))
+        except EntryExistsError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(create, range(4))) == 1
+
+
+def test_a_run_in_one_clone_several_times_at_once(remote: Path, tmp_path: Path) -> None:
+    work = clone(remote, tmp_path / "work")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: writer(work).apply(Request(f"t{n}", {"x": n})), range(4)))
+    assert len(git(remote, "ls-tree", "--name-only", "main:inventory/host_vars").split()) == 4
+    assert git(work, "worktree", "list").count("\n") == 1
+
+
+def test_a_detached_clone_needs_the_branch_named(remote: Path, tmp_path: Path) -> None:
+    job = clone(remote, tmp_path / "job")
+    git(job, "checkout", "-q", "--detach")
+    with pytest.raises(MemcloudError, match="platform_git_branch"):
+        writer(job).check()
+    writer(job, branch="main").apply(Request("acme", {"tenant_uid": "u1"}))
+    assert "u1" in pushed(remote, "acme.yml")
+    assert (job / "inventory" / "host_vars" / "acme.yml").exists()
+
+
+def test_deleting_and_dry_runs(remote: Path, tmp_path: Path) -> None:
+    work = clone(remote, tmp_path / "work")
+    before = git(remote, "rev-parse", "main")
+    assert writer(work).apply(Request("acme", {"x": 1}), dry_run=True).changed
+    assert git(remote, "rev-parse", "main") == before
+    assert not (work / "inventory" / "host_vars").exists()
+    writer(work).apply(Request("acme", {"tenant_uid": "u1"}))
+    writer(work).apply(Request("acme", {}, uid="u1", delete=True))
+    assert "acme" not in git(remote, "ls-tree", "-r", "--name-only", "main")
+    assert not (work / "inventory" / "host_vars" / "acme.yml").exists()
+    assert git(remote, "log", "-1", "--format=%s", "main").strip() == "Tenant acme: delete"
+
+
+def test_where_nothing_can_be_pushed_nothing_is_touched(remote: Path, tmp_path: Path) -> None:
+    work = clone(remote, tmp_path / "work")
+    hook = remote / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho protected >&2\nexit 1\n")
+    hook.chmod(0o755)
+    with pytest.raises(MemcloudError, match="cannot be pushed to"):
+        writer(work).apply(Request("acme", {"tenant_uid": "u1"}))
+    assert not (work / "inventory" / "host_vars" / "acme.yml").exists()
+    git(work, "remote", "set-url", "--push", "origin", str(tmp_path / "nowhere"))
+    with pytest.raises(MemcloudError, match="cannot be pushed to origin"):
+        writer(work).check()
+    git(work, "remote", "set-url", "origin", str(tmp_path / "nowhere"))
+    with pytest.raises(MemcloudError, match="cannot be fetched from origin"):
+        writer(work).check()
+
+
+def test_outside_of_a_repository_the_way_out_is_told(tmp_path: Path) -> None:
+    with pytest.raises(MemcloudError, match="in no Git repository"):
+        GitWriter(str(tmp_path)).check()
+
+
+def test_one_who_is_always_overtaken_gives_up(
+    remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = clone(remote, tmp_path / "work")
+    rejected = subprocess.CompletedProcess([], 1, "", "! [rejected] (fetch first)")
+    real = GitWriter._git
+
+    def overtaken(self: GitWriter, directory: str, *arguments: str) -> Any:
+        return rejected if arguments[0] == "push" else real(self, directory, *arguments)
+
+    monkeypatch.setattr(_inventory_git, "time", SimpleNamespace(sleep=lambda seconds: None))
+    monkeypatch.setattr(GitWriter, "_git", overtaken)
+    with pytest.raises(MemcloudError, match="overtaken"):
+        writer(work).apply(Request("acme", {"tenant_uid": "u1"}))
+
+
+@pytest.mark.parametrize(
+    ("stderr", "shown"),
+    [
+        (
+            "fatal: https://bot:token@example.com/x.git denied",
+            "fatal: https://example.com/x.git denied",
+        ),
+        ("one\ntwo\n", "two"),
+        ("", "exit code 1"),
+    ],
+)
+def test_messages_of_git_without_credentials(stderr: str, shown: str) -> None:
+    done = subprocess.CompletedProcess([], 1, "", stderr)
+    assert _inventory_git._last_line(done) == shown
