@@ -1,0 +1,69 @@
+# memcloud.memmachine: `make help` lists what can be done.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export MOLECULE_GLOB := molecule/*/molecule.yml
+export PYTHONDONTWRITEBYTECODE := 1
+
+##@ Use
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z_-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Make the virtual environment (.venv) from the lock file
+	@tools/setup.sh
+
+.PHONY: quickstart
+quickstart: setup ## From a bare machine to two tenants, acme and globex, that remember
+	@tools/quickstart.py
+
+.PHONY: clean
+clean: setup ## Take the quickstart away again: its tenants with their data, its node services, its keys
+	@tools/quickstart.py --remove
+
+##@ Develop
+.PHONY: test
+test: ## Everything that must pass: lint, unit tests, sanity, build, the molecule scenarios
+	@tools/test.sh
+
+.PHONY: dev
+dev:
+	@tools/setup.sh dev
+
+.PHONY: lint
+lint: dev ## ruff, mypy, yamllint, ansible-lint, role options against their specs
+	@tools/lint.sh
+
+.PHONY: unit
+unit: dev ## Unit tests, with the coverage of plugins/
+	@tools/unit.sh
+
+.PHONY: sanity
+sanity: dev ## ansible-test sanity on a copy of the collection
+	@tools/sanity.sh
+
+.PHONY: molecule
+molecule: dev ## The molecule scenarios (one of them: make molecule SCENARIO=drift)
+	@tools/molecule.sh $(SCENARIO)
+
+.PHONY: bench
+bench: dev ## Measure deploys against plain containers and Compose (several minutes)
+	@python bench/bench.py
+
+.PHONY: build
+build: dev ## Build the collection, install it elsewhere, check its documentation
+	@tools/build.sh
+
+.PHONY: lock
+lock: ## Resolve requirements*.in again into the lock files
+	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--custom-compile-command 'make lock' -o requirements.txt requirements.in
+	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--custom-compile-command 'make lock' -o requirements-dev.txt requirements-dev.in
