@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import yaml
 
 from .playbook import CHECKOUT, Playbooks
 
-INVENTORY = CHECKOUT / "inventories/ci"
+INVENTORY = Path(os.environ.get("CI_INVENTORY") or CHECKOUT / "inventories/ci")
 ROLES = ("postgres", "neo4j", "app")
 
 
