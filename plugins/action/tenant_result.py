@@ -22,6 +22,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     ) -> dict[str, Any]:
         """Return changed, diff and words of the tenant, or its failure."""
         result: dict[str, Any] = super().run(tmp, task_vars)
+        operated = self._task.args.get("operated")
+        if operated is not None:
+            return {**result, **_operated(operated)}
         entry = dict(self._task.args.get("plan") or {})
         converged = self._task.args.get("converged") or {}
         entry.update(converged)
@@ -43,3 +46,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if words:
             result["diff"] = entry["diff"]
         return result
+
+
+def _operated(entry: dict[str, Any]) -> dict[str, Any]:
+    if entry.get("error"):
+        return {"failed": True, "msg": entry["error"], "operation": entry}
+    return {
+        "changed": bool(entry.get("changed")),
+        "msg": entry.get("message") or "nothing was done",
+        "operation": entry,
+    }

@@ -52,6 +52,9 @@ APP_UID = 30012
 TRAEFIK_UID = 30013
 GATE_UID = 30014
 APP_PORT = 8080
+DATABASES = ("postgres", "neo4j")
+# As long as Traefik and the official client wait for an answer, with room to give one.
+HOLD_SECONDS = 20
 # What stands for an image that the node does not have yet.
 MISSING_IMAGE = "missing"
 
@@ -63,11 +66,16 @@ class Facts:
     :param slot: the tenant's slot.
     :param images: id of the image of each kind; ``memmachine`` that of the tenant's version.
     :param cpus: processors of the node; a limit above it is refused by the engine.
+    :param generation: which of its volumes the tenant lives on; a restore or a migration makes
+        new ones and leaves the old alone until the tenant has proved itself.
+    :param held: whether the gate keeps requests waiting, because an operation is at work.
     """
 
     slot: int
     images: Mapping[str, str]
     cpus: int
+    generation: int = 1
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,7 +130,7 @@ def desired_tenant(
     addresses = addresses_of(platform["subnet_pool"], facts.slot)
     marks = _secret_files(tenant, paths, addresses, tenant["fingerprints"], _auth_mark)
     contents = _secret_files(tenant, paths, addresses, secrets) if secrets else {}
-    files = _plain_files(tenant, platform, paths, addresses)
+    files = _plain_files(tenant, platform, paths, addresses, facts)
     owners = {paths.postgres: POSTGRES_UID, paths.neo4j: NEO4J_UID, paths.app: APP_UID}
     for path, text in marks.items():
         uid = owners[os.path.dirname(path)]
@@ -132,8 +140,7 @@ def desired_tenant(
         platform,
         networks=_networks(tenant, platform, facts.slot, addresses),
         volumes=tuple(
-            Volume(volume_name(platform["name"], tenant["tenant"], tenant["uid"], role), role)
-            for role in ("postgres", "neo4j")
+            Volume(volume_of(tenant, platform, role, facts.generation), role) for role in DATABASES
         ),
         directories=(
             Directory(paths.home, 0o711),
@@ -145,9 +152,17 @@ def desired_tenant(
     return desired, contents
 
 
-def volume_name(platform: str, tenant: str, uid: str, role: str) -> str:
+def volume_name(platform: str, tenant: str, uid: str, role: str, generation: int = 1) -> str:
     """Name of a tenant's volume: of its identity, so that a re-used name gets a new one."""
-    return f"{platform}-{tenant}-{uid[:8]}-{role}"
+    name = f"{platform}-{tenant}-{uid[:8]}-{role}"
+    return name if generation == 1 else f"{name}-g{generation}"
+
+
+def volume_of(
+    tenant: Mapping[str, Any], platform: Mapping[str, Any], role: str, generation: int
+) -> str:
+    """Name of the volume of a tenant's database in a generation."""
+    return volume_name(platform["name"], tenant["tenant"], tenant["uid"], role, generation)
 
 
 def container_name(platform: str, tenant: str, role: str) -> str:
@@ -199,6 +214,7 @@ def _plain_files(
     platform: Mapping[str, Any],
     paths: TenantPaths,
     addresses: Addresses,
+    facts: Facts,
 ) -> list[File]:
     app = f"{addresses.app}:{APP_PORT}"
     route = traefik_dynamic(
@@ -214,10 +230,11 @@ def _plain_files(
     gate = gate_entry(
         tenant=tenant["tenant"],
         uid=tenant["uid"],
-        state=tenant["state"],
+        state="updating" if facts.held else tenant["state"],
         keys=tenant["keys"],
         probe_sha256=tenant["probe_sha256"],
         app=app,
+        hold_seconds=HOLD_SECONDS if facts.held else 0,
     )
     sizes = tenant["neo4j"]["sizes"]
     return [
@@ -280,7 +297,7 @@ def _containers(
         return Mount("bind", "/run/memcloud", home, read_only=True)
 
     def volume(role: str, target: str) -> Mount:
-        return Mount("volume", target, volume_name(prefix, name, tenant["uid"], role))
+        return Mount("volume", target, volume_of(tenant, platform, role, facts.generation))
 
     def scratch(target: str, size: str, uid: int) -> Mount:
         return Mount("tmpfs", target, options=f"size={size},mode=0700,uid={uid},gid={uid}")

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import socket
+import struct
 import threading
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
     MemcloudError,
@@ -293,6 +296,32 @@ class Engine:
         except (ValueError, IndexError):
             raise EngineError(f"{container.name} ended with: {printed[-800:]}") from None
 
+    def execute(
+        self,
+        name: str,
+        command: list[str],
+        stdin: bytes | BinaryIO | None = None,
+        stdout: BinaryIO | None = None,
+        user: str = "",
+    ) -> bytes:
+        """Run a command in a container that runs, and wait for its end.
+
+        :param stdin: what it reads.
+        :param stdout: where what it prints goes; returned when None.
+        :raises EngineError: with the end of its standard error when it fails.
+        """
+        with Execution(self, name, command, user) as running:
+            if stdin is not None:
+                running.feed(stdin)
+            running.close_input()
+            printed = io.BytesIO()
+            errors = running.read_all(stdout or printed)
+            code = running.exit_code()
+        if code != 0:
+            said = errors.decode("utf-8", "replace").strip()[-800:]
+            raise EngineError(f"container {name}: {command[0]} ended with {code}: {said}")
+        return printed.getvalue()
+
     def logs(self, name: str, lines: int = 15) -> str:
         """The last lines a container printed."""
         try:
@@ -305,6 +334,92 @@ class Engine:
             return function(*args, **kwargs)
         except docker.errors.APIError as error:
             raise EngineError(f"{what}: the Docker Engine says: {_reason(error)}") from error
+
+
+class Execution:
+    """A command that runs in a container, with its standard input, output and error."""
+
+    _CHUNK = 1024 * 1024
+    _ERRORS_KEPT = 16 * 1024
+
+    def __init__(self, engine: Engine, name: str, command: list[str], user: str = "") -> None:
+        self._client = engine.client
+        what = f"container {name}"
+        created = engine._call(what, self._client.exec_create, name, command, stdin=True, user=user)
+        self._id = created["Id"]
+        # No time-out: a dump may take as long as it takes.
+        stream = engine._call(what, self._client.exec_start, self._id, socket=True)
+        self._stream = stream
+        self._socket: socket.socket = getattr(stream, "_sock", stream)
+        self._socket.settimeout(None)
+        self._feeder: threading.Thread | None = None
+
+    def __enter__(self) -> Execution:
+        return self
+
+    def __exit__(self, *_details: object) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self._stream.close()
+        if self._feeder is not None:
+            self._feeder.join(5)
+
+    def write(self, data: bytes) -> None:
+        """Send something to its standard input now."""
+        self._socket.sendall(data)
+
+    def feed(self, source: bytes | BinaryIO) -> None:
+        """Send bytes or a file to its standard input while its output is read."""
+        stream = io.BytesIO(source) if isinstance(source, bytes) else source
+
+        def send() -> None:
+            with contextlib.suppress(OSError):  # it ended early; its exit code says why
+                for chunk in iter(lambda: stream.read(self._CHUNK), b""):
+                    self._socket.sendall(chunk)
+                self._socket.shutdown(socket.SHUT_WR)
+
+        self._feeder = threading.Thread(target=send, daemon=True)
+        self._feeder.start()
+
+    def close_input(self) -> None:
+        """Tell it that nothing more comes (a feeder does so by itself)."""
+        if self._feeder is None:
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def frames(self) -> Iterator[tuple[int, bytes]]:
+        """What it writes: 1 and standard output, or 2 and standard error."""
+        while True:
+            header = self._exactly(8)
+            if len(header) < 8:
+                return
+            kind, length = struct.unpack(">BxxxL", header)
+            yield kind, self._exactly(length)
+
+    def read_all(self, stdout: BinaryIO) -> bytes:
+        """Copy its output until it ends; returns the last of its standard error."""
+        errors = b""
+        for kind, data in self.frames():
+            if kind == 2:
+                errors = (errors + data)[-self._ERRORS_KEPT :]
+            else:
+                stdout.write(data)
+        return errors
+
+    def exit_code(self) -> int:
+        """Its exit code; -1 while it runs."""
+        code = self._client.exec_inspect(self._id)["ExitCode"]
+        return -1 if code is None else int(code)
+
+    def _exactly(self, length: int) -> bytes:
+        parts = []
+        while length:
+            part = self._socket.recv(min(length, self._CHUNK))
+            if not part:
+                break
+            parts.append(part)
+            length -= len(part)
+        return b"".join(parts)
 
 
 def host_config(container: Container) -> dict[str, Any]:

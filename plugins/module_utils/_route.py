@@ -223,6 +223,7 @@ def gate_entry(
     app: str,
     retry_after: int = 10,
     writes: str = "open",
+    hold_seconds: int = 0,
 ) -> str:
     """Return the gate's file of a tenant: who may pass, as hashes of keys, and in what state."""
     entry = {
@@ -241,5 +242,6 @@ def gate_entry(
         "app": app,
         "retry_after": retry_after,
         "writes": writes,
+        "hold_seconds": hold_seconds,
     }
     return json.dumps(entry, indent=2, sort_keys=True) + "\n"

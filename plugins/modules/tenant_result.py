@@ -11,7 +11,7 @@ short_description: Report what a run found or did for one tenant
 version_added: 0.1.0
 author: memcloud contributors (@memcloud)
 description:
-  - Turns a tenant's entries of plan and converge into the result of its host.
+  - Turns a tenant's entries of plan and converge, or of an operation, into the result of its host.
 options:
   plan:
     description: The tenant's entry of M(memcloud.memmachine.fleet_plan).
@@ -19,6 +19,10 @@ options:
     default: {}
   converged:
     description: The tenant's entry of M(memcloud.memmachine.fleet_converge); none in check mode.
+    type: dict
+    default: {}
+  operated:
+    description: The tenant's entry of M(memcloud.memmachine.fleet_operate), instead of the others.
     type: dict
     default: {}
 attributes:
@@ -41,5 +45,9 @@ drift:
   description: Each difference in words.
   type: list
   elements: str
-  returned: always
+  returned: for plan and converge
+operation:
+  description: What the operation reports, with the seconds of its steps.
+  type: dict
+  returned: for an operation
 """

@@ -4,8 +4,9 @@
 """Start MemMachine's own server the way a container needs it.
 
 The server's C(main) runs unchanged. What differs from starting it directly: it can be stopped at
-any moment and within a bound, also with an open MCP stream; it believes the edge about the scheme
-of a request, so that its redirects keep https; the garbage collector rests until the server is up.
+any moment and within a bound: requests are answered, MCP streams, which have no end, are cut; it
+believes the edge about the scheme of a request, so that its redirects keep https; the garbage
+collector rests until the server is up.
 
 C(check FILE) loads a configuration with the server's own loader instead, and says what is wrong.
 """
@@ -16,6 +17,7 @@ import gc
 
 gc.disable()
 
+import asyncio
 import functools
 import importlib
 import importlib.util
@@ -27,7 +29,8 @@ HOME = os.path.dirname(os.path.abspath(__file__))
 # The build puts it here where the lean way would not be the same.
 NOT_LEAN = os.path.join(HOME, "lean.off")
 STOPPED = 0
-GRACE_SECONDS = 2
+# How long requests that the server has may take to end once it is told to stop.
+GRACE_SECONDS = 10
 LOG_FILE = "/tmp/memmachine.log"
 SERVER_PACKAGES = ("memmachine_server", "memmachine")
 SETTINGS = {
@@ -72,6 +75,7 @@ def adapt_uvicorn() -> None:
     configure = uvicorn.Config.__init__
     startup = uvicorn.Server.startup
     handle_exit = uvicorn.Server.handle_exit
+    wait_for_tasks = uvicorn.Server._wait_tasks_to_complete
 
     @functools.wraps(configure)
     def configure_for_container(self, *args, **kwargs):
@@ -89,9 +93,26 @@ def adapt_uvicorn() -> None:
             os._exit(STOPPED)
         handle_exit(self, *args)
 
+    @functools.wraps(wait_for_tasks)
+    async def wait_for_requests(self):
+        connections = self.server_state.connections
+        while not self.force_exit and not all(map(is_stream, connections)):
+            await asyncio.sleep(0.05)
+        if connections:
+            # As if the time for a graceful stop were over: what is left is cancelled.
+            raise asyncio.TimeoutError
+        await wait_for_tasks(self)
+
+    uvicorn.Server._wait_tasks_to_complete = wait_for_requests
     uvicorn.Config.__init__ = configure_for_container
     uvicorn.Server.startup = startup_then_collect
     uvicorn.Server.handle_exit = exit_at_any_moment
+
+
+def is_stream(connection) -> bool:
+    """Whether a connection carries an MCP client's stream of events, which never ends."""
+    scope = getattr(getattr(connection, "cycle", None), "scope", None) or {}
+    return scope.get("method") == "GET" and scope.get("path", "").startswith("/mcp")
 
 
 def serve() -> None:

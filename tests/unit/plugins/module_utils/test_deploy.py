@@ -12,6 +12,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils import (
     _converge,
     _deploy,
     _desired,
+    _job,
+    _node,
     _spec,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
@@ -30,7 +32,7 @@ class FakeProbe:
     failure = None
     count = 0
 
-    def __init__(self, tenant, edge, key):
+    def __init__(self, tenant, edge, key, deadline):
         assert key
 
     def wait_ready(self):
@@ -54,12 +56,14 @@ def node(tmp_path, monkeypatch):
     (tmp_path / "images.json").write_text(json.dumps(images))
     engine = FakeEngine(dict(IMAGES))
     monkeypatch.setattr(engine, "client", None, raising=False)
-    monkeypatch.setattr(_deploy, "Engine", lambda host: engine)
-    monkeypatch.setattr(_deploy, "Probe", FakeProbe)
+    monkeypatch.setattr(_node, "Engine", lambda host: engine)
+    monkeypatch.setattr(_job, "Probe", FakeProbe)
     monkeypatch.setattr(FakeProbe, "failure", None)
     monkeypatch.setattr(_deploy, "check_model", lambda *args: None)
     monkeypatch.setattr(_deploy, "validate_in_image", lambda *args: None)
-    monkeypatch.setattr(_deploy, "wait_for_router", lambda *args: None)
+    for module in (_deploy, _job):
+        monkeypatch.setattr(module, "wait_for_router", lambda *args: None)
+        monkeypatch.setattr(module, "wait_for_gate", lambda *args: None)
     monkeypatch.setattr(_deploy, "MINIMUM_FREE_BYTES", 0)
     # Owners need root to be set; which they are is asserted on the desired state.
     mine = (os.getuid(), os.getgid())

@@ -32,6 +32,7 @@ Send = Callable[[Message], Awaitable[None]]
 AUTH_PREFIX = "/auth/"
 PUBLIC_PREFIX = "/public/"
 HEALTH_SUFFIX = "/health"
+LOADED_PREFIX = "/loaded/"
 # Long enough for the operator's next look, short enough not to keep clients away for long.
 UNREADABLE_RETRY_AFTER = 10
 
@@ -144,6 +145,8 @@ class Gate:
             await _answer(send, 405, {"error": "method_not_allowed"}, [(b"allow", b"GET, HEAD")])
         elif path.startswith(PUBLIC_PREFIX) and path.endswith(HEALTH_SUFFIX):
             await self._health(path[len(PUBLIC_PREFIX) : -len(HEALTH_SUFFIX)], send)
+        elif path.startswith(LOADED_PREFIX):
+            await self._loaded(path[len(LOADED_PREFIX) :], send)
         elif path == "/ready":
             status = "ready" if self.store.ready else "tenants directory cannot be read"
             content = {
@@ -165,6 +168,14 @@ class Gate:
             await _answer(send, 200, {"status": "up"})
         else:
             await _answer(send, 503, {"status": "paused"}, [_retry_after(tenant)])
+
+    async def _loaded(self, name: str, send: Send) -> None:
+        """Say which content of a tenant's file decides now, so that a run can wait for its own."""
+        tenant = self.store.tenants.get(name)
+        if tenant is None:
+            await _answer(send, 200, {"sha256": None, "problem": None})
+        else:
+            await _answer(send, 200, {"sha256": tenant.digest, "problem": tenant.problem})
 
     def _stats(self) -> dict[str, Any]:
         tenants = {

@@ -12,6 +12,7 @@ as a full inotify queue can.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from pathlib import Path
 
@@ -102,8 +103,10 @@ class TenantStore:
         if tenant is None:
             tenant = self.tenants[name] = Tenant(name)
         old = (tenant.record, tenant.problem)
+        tenant.digest = None
         try:
             tenant.signature, raw = _read(self._directory / f"{name}.json")
+            tenant.digest = hashlib.sha256(raw).hexdigest()
             tenant.update(parse_record(name, raw), None)
         except BadRecord as error:
             tenant.update(None, str(error))

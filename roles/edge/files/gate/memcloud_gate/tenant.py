@@ -70,6 +70,7 @@ class Tenant:
         self.record: Record | None = None
         self.problem: str | None = None
         self.signature: tuple[int, ...] | None = None
+        self.digest: str | None = None
         self.counts = [0] * len(OUTCOMES)
         self.last_activity: float | None = None
         self._uid: str | None = None

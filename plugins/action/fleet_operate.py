@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Carry out an operation on tenants of one node."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
+    FleetVariables,
+    run_owner,
+    secrets_of,
+)
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._parts import (
+    by_tenant,
+    call_in_parts,
+)
+
+display = Display()
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs for one representative of each node, delegated to the node."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return what was done for each tenant; failures are entries, not exceptions."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        given = self._task.args
+        batch, operation = given["batch"], str(given["operation"])
+        names = given.get("tenants") or [tenant["tenant"] for tenant in batch["tenants"]]
+        if self._task.check_mode:
+            result.update(
+                changed=False,
+                tenants={},
+                skipped=True,
+                msg=f"check mode: {operation} of {', '.join(names)} was not done",
+            )
+            return result
+        tenants = [tenant for tenant in batch["tenants"] if tenant["tenant"] in set(names)]
+        parsed, _errors = FleetVariables(task_vars, self._templar).tenants(sorted(names))
+        secrets = secrets_of(parsed)
+        single = given.get("tenant_params") or {}
+        params = {name: {**(given.get("params") or {}), **single.get(name, {})} for name in names}
+        private = dict.fromkeys(names, given.get("private") or {})
+
+        def call(part: list[dict[str, Any]]) -> dict[str, Any]:
+            arguments = {
+                "operation": operation,
+                "platform": json.dumps(batch["platform"]),
+                "tenants": json.dumps(part),
+                "secrets": by_tenant(secrets, part),
+                "params": by_tenant(params, part),
+                "private": by_tenant(private, part),
+                "owner": f"{run_owner(task_vars)}, {operation}",
+            }
+            return dict(
+                self._execute_module(
+                    module_name="memcloud.memmachine.tenant_operate",
+                    module_args=arguments,
+                    task_vars=task_vars,
+                )
+            )
+
+        display.display(f"{batch['node']}: {operation} of {len(tenants)} of its tenants")
+        entries = call_in_parts(batch, tenants, call, _line)
+        changed = any(entry.get("changed") for entry in entries.values())
+        result.update(changed=changed, tenants=entries)
+        return result
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    words = [str(entry.get("message") or "done")]
+    if entry.get("held_seconds"):
+        words.append(f"requests waited at most {entry['held_seconds']:.1f} s")
+    return ", ".join(words)

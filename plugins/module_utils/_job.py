@@ -1,0 +1,296 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One tenant at work: the steps that deploying it and every operation on it are made of."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
+
+from ansible_collections.memcloud.memmachine.plugins.module_utils._converge import (
+    Converger,
+    atomic_write,
+    image_ids,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
+    DATABASES,
+    GATE_UID,
+    TenantPaths,
+    container_name,
+    desired_tenant,
+    volume_of,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api import (
+    wait_for_gate,
+    wait_for_router,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
+from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
+from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import Found, observe
+from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import Edge, Probe
+from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
+    LABEL_UID,
+    Desired,
+    Drift,
+)
+
+ROLES = (*DATABASES, "app")
+# Seconds after which a server that does not stop is killed. The app lets requests end and cuts
+# streams by itself.
+_STOP_SECONDS = {"app": 15, "postgres": 30, "neo4j": 30}
+
+
+class Job:
+    """One tenant on its node, whose lock the caller holds.
+
+    :param tenant: the tenant's inputs.
+    :param secrets: the tenant's secrets.
+    :param params: what the operation was told.
+    :param private: the part of it that must not be shown.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        tenant: Mapping[str, Any],
+        secrets: Mapping[str, str],
+        params: Mapping[str, Any] | None = None,
+        private: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.node = node
+        self.engine = node.engine
+        self.state = node.state
+        self.platform = node.platform
+        self.tenant = tenant
+        self.name: str = tenant["tenant"]
+        self.secrets = secrets
+        self.params = params or {}
+        self.private = private or {}
+        self.record = self.state.tenant(self.name)
+        self.seconds: dict[str, float] = {}
+        self.held_seconds = 0.0
+        self._held_since: float | None = None
+
+    # -- what it is made of -------------------------------------------------------------------
+
+    @property
+    def paths(self) -> TenantPaths:
+        """Where the tenant's files are."""
+        return TenantPaths.of(self.platform["data_dir"], self.name)
+
+    @property
+    def generation(self) -> int:
+        """Which volumes the tenant lives on."""
+        return int(self.record.get("generation") or 1)
+
+    @property
+    def slot(self) -> int:
+        """The tenant's slot, claimed when it has none yet."""
+        pool = self.platform["subnet_pool"]
+        return self.state.claim_slot(self.tenant["uid"], self.name, pool, self.node.owner)
+
+    @property
+    def held(self) -> bool:
+        """Whether requests wait at the gate."""
+        return self._held_since is not None
+
+    @property
+    def work(self) -> str:
+        """A directory of this operation alone, taken away at its end."""
+        path = os.path.join(self.paths.home, "work")
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        return path
+
+    def container(self, role: str) -> str:
+        """Name of one of the tenant's containers."""
+        return container_name(self.platform["name"], self.name, role)
+
+    def volume(self, role: str, generation: int | None = None) -> str:
+        """Name of a database's volume, of the present generation when none is given."""
+        return volume_of(self.tenant, self.platform, role, generation or self.generation)
+
+    def volume_path(self, role: str, generation: int | None = None) -> str:
+        """Where a volume is on the node's disk."""
+        name = self.volume(role, generation)
+        for volume in self.engine.volumes(self.platform["name"]):
+            if volume["Name"] == name:
+                return str(volume["Mountpoint"])
+        raise MemcloudError(f"{self.name}: volume {name} is missing on its node")
+
+    def desired(self, tenant: Mapping[str, Any] | None = None) -> tuple[Desired, dict[str, str]]:
+        """What the tenant should be now, and its files with secrets."""
+        tenant = tenant or self.tenant
+        facts = self.node.facts(tenant, self.record, self.slot, self.held)
+        return desired_tenant(tenant, self.platform, facts, self.secrets)
+
+    def save(self) -> None:
+        """Write the tenant's record."""
+        self.record["changed"] = now()
+        self.state.write_tenant(self.name, self.record)
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Count the seconds of a part of the operation."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            spent = time.monotonic() - began
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + spent, 3)
+
+    # -- the gate -----------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """Let requests wait at the gate; returns when it does so. None is lost or refused.
+
+        A request waits 20 s at most and is then told when to come again.
+        """
+        if self.held:
+            return
+        self._held_since = time.monotonic()
+        self._write_gate()
+
+    def release(self) -> None:
+        """Let requests pass as the tenant's state wants it."""
+        self._write_gate(held=False)
+        if self._held_since is not None:
+            self.held_seconds = round(time.monotonic() - self._held_since, 3)
+        self._held_since = None
+
+    def _write_gate(self, held: bool = True) -> None:
+        facts = self.node.facts(self.tenant, self.record, self.slot, held)
+        desired, _contents = desired_tenant(self.tenant, self.platform, facts)
+        content = next(file.content for file in desired.files if file.path == self.paths.gate)
+        atomic_write(self.paths.gate, content or "", 0o640, 0, GATE_UID)
+        wait_for_gate(self.platform["gate_port"], self.name, content)
+
+    # -- the servers --------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Stop the app: requests that it has are answered, streams are cut, within a bound."""
+        self.stop("app")
+
+    def stop(self, *roles: str) -> None:
+        """Stop containers of the tenant, in the given order."""
+        for role in roles:
+            self.engine.stop(self.container(role), _STOP_SECONDS[role])
+
+    def bring(self, tenant: Mapping[str, Any] | None = None) -> list[Drift]:
+        """Bring containers, networks, volumes and files to what the record and inputs say.
+
+        :param tenant: inputs that count for this once instead of the job's, such as those of the
+            version that it had before.
+        """
+        desired, contents = self.desired(tenant)
+        os.makedirs(self.paths.home, mode=0o711, exist_ok=True)
+        found = observe(self.engine, self.platform["name"], [self.name]).get(self.name, Found())
+
+        def remember() -> None:
+            self.record["state"] = "updating" if self.record.get("operation") else "deploying"
+            self.save()
+
+        images = image_ids(self.engine, [desired])
+        converger = Converger(self.engine, desired, contents, self.record["files"], remember)
+        drifts = converger.apply(found, images)
+        gate = next(file.content for file in desired.files if file.path == self.paths.gate)
+        wait_for_gate(self.platform["gate_port"], self.name, gate)
+        return drifts
+
+    def prove(self, deadline: float = 180.0) -> dict[str, float]:
+        """Store, find and delete a memory through the edge, whatever the gate does with others.
+
+        :raises MemcloudError: with the step that failed and the last words of dead containers.
+        """
+        wait_for_router(self.platform["edge_api_port"], f"{self.name}-api@file", self.name)
+        tls = self.platform["tls_mode"] != "off"
+        port = self.platform["https_port"] if tls else self.platform["http_port"]
+        authority = None
+        if self.platform["tls_mode"] == "local_ca":
+            authority = self.state.path("edge", "ca.crt")
+        edge = Edge(self.tenant["hostname"], port, tls, authority)
+        probe = Probe(self.name, edge, self.secrets["probe"], deadline)
+        try:
+            probe.wait_ready()
+            self.record["embedder"] = embedder_of(self.tenant)
+            self.save()
+            proof = probe.round_trip().as_dict()
+        except MemcloudError as error:
+            raise MemcloudError(f"{error}{self.last_words()}") from error
+        self.record.update(proved=now(), proof=proof)
+        return proof
+
+    def last_words(self) -> str:
+        """What the tenant's containers that do not run have to say."""
+        words = []
+        for role in ROLES:
+            name = self.container(role)
+            state = (self.engine.inspect(name) or {}).get("State") or {}
+            if not state.get("Running") or state.get("Restarting"):
+                words.append(
+                    f"; container {name} is {state.get('Status', 'missing')} "
+                    f"(exit code {state.get('ExitCode')}), its last lines: "
+                    + self.engine.logs(name, 8).strip()[-1200:]
+                )
+        return "".join(words)
+
+    def execute(
+        self,
+        role: str,
+        command: list[str],
+        stdin: bytes | BinaryIO | None = None,
+        stdout: BinaryIO | None = None,
+    ) -> bytes:
+        """Run a command in one of the tenant's containers.
+
+        :param stdin: what it reads.
+        :param stdout: where what it prints goes; returned when None.
+        :raises EngineError: with the end of what it wrote to its standard error.
+        """
+        return self.engine.execute(self.container(role), command, stdin, stdout)
+
+    # -- leftovers ----------------------------------------------------------------------------
+
+    def clean(self) -> None:
+        """Take away what an operation left: its directory, and volumes of other generations."""
+        shutil.rmtree(os.path.join(self.paths.home, "work"), ignore_errors=True)
+        kept = {self.volume(role) for role in DATABASES}
+        previous = (self.record.get("previous") or {}).get("generation")
+        if previous:
+            kept |= {self.volume(role, int(previous)) for role in DATABASES}
+        for volume in self.engine.volumes(self.platform["name"]):
+            mine = (volume.get("Labels") or {}).get(LABEL_UID) == self.tenant["uid"]
+            if mine and volume["Name"] not in kept:
+                # A container of the abandoned generation may still hold it.
+                for role in ROLES:
+                    self._remove_container_on(role, volume["Name"])
+                self.engine.remove_volume(volume["Name"])
+
+    def _remove_container_on(self, role: str, volume: str) -> None:
+        found = self.engine.inspect(self.container(role)) or {}
+        if any(mount.get("Name") == volume for mount in found.get("Mounts") or ()):
+            self.engine.stop(self.container(role), _STOP_SECONDS[role])
+            self.engine.remove_container(self.container(role))
+
+
+def as_recorded(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of a tenant as its memories were last proved with: server version, embedder."""
+    recorded = dict(tenant, version=record.get("version") or tenant["version"])
+    if record.get("embedder"):
+        recorded["model"] = dict(
+            tenant["model"],
+            embedder_model=record["embedder"]["model"],
+            embedder_dimensions=record["embedder"]["dimensions"],
+        )
+    return recorded
+
+
+def embedder_of(tenant: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides whether stored vectors can be compared with new ones."""
+    model = tenant["model"]
+    return {"model": model["embedder_model"], "dimensions": model["embedder_dimensions"]}

@@ -1,0 +1,131 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Operations on tenants: what they have in common, and the list of them.
+
+An operation works on one tenant under its lock. What it leaves when it is killed is taken away by
+whatever runs next (see :meth:`Job.clean`), so it keeps to what that knows: the job's work
+directory, containers and networks with the tenant's labels, volumes of the next generation.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job, as_recorded
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import locked, now
+from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
+
+# Seconds to wait for whoever works on the tenant already.
+_LOCK_WAIT = 30
+
+
+class Operation(abc.ABC):
+    """One kind of work on a tenant."""
+
+    name: str
+    """As it stands in the record, the journal and the playbooks."""
+    marks = True
+    """Whether it changes something that a killed run would leave half done."""
+
+    def check(self, job: Job) -> None:  # noqa: B027
+        """Raise, with what to do, before anything is touched."""
+
+    @abc.abstractmethod
+    def run(self, job: Job) -> dict[str, Any]:
+        """Do it. Returns plain data, C(changed) among it, without a secret."""
+
+
+def operations() -> dict[str, Operation]:
+    """Every operation by its name."""
+    return {operation.name: operation for operation in _ALL}
+
+
+_ALL: tuple[Operation, ...] = ()
+
+
+def operate(
+    node: Node,
+    operation: Operation,
+    tenants: Iterable[Mapping[str, Any]],
+    secrets: Mapping[str, Mapping[str, str]],
+    params: Mapping[str, Mapping[str, Any]],
+    private: Mapping[str, Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """Work on tenants side by side; one's failure does not stop the others.
+
+    :param params: by tenant, what the operation is told.
+    :param private: by tenant, the part of it that must not be shown.
+    """
+
+    def one(tenant: Mapping[str, Any]) -> dict[str, Any]:
+        name = tenant["tenant"]
+        answer: dict[str, Any] = {"tenant": name, "operation": operation.name, "changed": False}
+        try:
+            with locked(node.state.locks, f"tenant-{name}", node.owner, _LOCK_WAIT):
+                job = Job(node, tenant, secrets[name], params.get(name), private.get(name))
+                answer.update(_run(operation, job))
+        except (MemcloudError, OSError) as error:
+            text = str(error)
+            answer["error"] = text if text.startswith(name) else f"{name}: {text}"
+        return answer
+
+    with ThreadPoolExecutor(max(1, int(node.platform["parallelism"]))) as pool:
+        return list(pool.map(one, tenants))
+
+
+def _run(operation: Operation, job: Job) -> dict[str, Any]:
+    if job.record.get("operation"):
+        finish(job)
+    operation.check(job)
+    if not operation.marks:
+        return {"changed": False, **operation.run(job), "seconds": job.seconds}
+    before = job.record.get("state")
+    job.record["operation"] = {
+        "name": operation.name,
+        "started": now(),
+        "owner": job.node.owner,
+        "state": before,
+    }
+    job.save()
+    try:
+        result = operation.run(job)
+    except BaseException as error:
+        try:
+            finish(job)
+        except (MemcloudError, OSError) as second:
+            raise MemcloudError(
+                f"{error}. Bringing the tenant back failed too ({second}): run deploy_tenant for it"
+            ) from error
+        raise
+    job.clean()
+    job.record.pop("operation", None)
+    job.save()
+    return {
+        "changed": True,
+        **result,
+        "seconds": job.seconds,
+        "held_seconds": job.held_seconds,
+    }
+
+
+def finish(job: Job) -> None:
+    """Bring a tenant back to what its record says after an operation that did not end.
+
+    The record names the generation (and version) that was last proved; whatever the operation
+    made beside it goes away.
+    """
+    left = job.record.get("operation") or {}
+    recorded = as_recorded(job.tenant, job.record)
+    job.clean()
+    job.bring(recorded)
+    if recorded["state"] == "running":
+        job.prove()
+    job.release()
+    job.record["state"] = left.get("state") or recorded["state"]
+    job.record.pop("operation", None)
+    job.save()

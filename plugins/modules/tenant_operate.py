@@ -1,0 +1,129 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tenant_operate
+short_description: Carry out an operation on tenants of a node
+version_added: 0.1.0
+author: memcloud contributors (@memcloud)
+description:
+  - Works on the given tenants, several at a time, each under its lock.
+  - One tenant's failure is reported and does not stop the others. A tenant whose operation failed
+    is brought back to what it was.
+  - Called by the action plugin M(memcloud.memmachine.fleet_operate), which makes its input.
+options:
+  operation:
+    description: Name of the operation.
+    type: str
+    required: true
+  platform:
+    description: The platform's settings that all tenants of the node share, as JSON.
+    type: str
+    required: true
+  tenants:
+    description: The tenants of this node, without a secret, as JSON.
+    type: str
+    required: true
+  secrets:
+    description: The secrets of these tenants by tenant, as JSON.
+    type: str
+    required: true
+  params:
+    description: What the operation is told, by tenant, as JSON.
+    type: str
+    default: "{}"
+  private:
+    description: The part of it that must not be shown, by tenant, as JSON.
+    type: str
+    default: "{}"
+  owner:
+    description: Who runs this, for locks.
+    type: str
+    default: unknown
+attributes:
+  check_mode:
+    description: Does nothing in check mode.
+    support: none
+  diff_mode:
+    description: Operations say in their results what they did.
+    support: none
+requirements:
+  - Docker SDK for Python on the node (the node's virtual environment carries it)
+"""
+
+EXAMPLES = r"""
+- name: Work on tenants
+  memcloud.memmachine.tenant_operate:
+    operation: backup
+    platform: "{{ platform_json }}"
+    tenants: "{{ tenants_json }}"
+    secrets: "{{ secrets_json }}"
+"""
+
+RETURN = r"""
+tenants:
+  description:
+    - For each tenant its name, whether it changed, the seconds of each step, what the operation
+      reports, and an error if any.
+  type: list
+  elements: dict
+  returned: always
+"""
+
+import json
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run
+from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
+    operate,
+    operations,
+)
+
+
+def work(module: AnsibleModule) -> dict[str, Any]:
+    """Carry out the operation on the given tenants."""
+    given = module.params
+    known = operations()
+    if given["operation"] not in known:
+        raise MemcloudError(
+            f"there is no operation {given['operation']}; there are {', '.join(sorted(known))}"
+        )
+    node = Node(json.loads(given["platform"]), given["owner"])
+    answers = operate(
+        node,
+        known[given["operation"]],
+        json.loads(given["tenants"]),
+        json.loads(given["secrets"]),
+        json.loads(given["params"]),
+        json.loads(given["private"]),
+    )
+    return {"changed": any(answer["changed"] for answer in answers), "tenants": answers}
+
+
+def main() -> None:
+    """Module entry."""
+    run(
+        AnsibleModule(
+            argument_spec={
+                "operation": {"type": "str", "required": True},
+                "platform": {"type": "str", "required": True},
+                "tenants": {"type": "str", "required": True},
+                "secrets": {"type": "str", "required": True, "no_log": True},
+                "params": {"type": "str", "default": "{}"},
+                "private": {"type": "str", "default": "{}", "no_log": True},
+                "owner": {"type": "str", "default": "unknown"},
+            },
+        ),
+        work,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""What all operations on tenants have in common, on an engine in memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import pytest
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
+    Operation,
+    operate,
+)
+
+sys.path.insert(0, os.path.dirname(__file__))
+import tenant_data
+import test_deploy
+
+node = test_deploy.node  # a fixture: the engine, with the edge's answers left out
+
+
+class Work(Operation):
+    """Stops the app behind a held gate, leaves files, and fails if it is told to."""
+
+    name = "work"
+
+    def __init__(self, failure=None):
+        self.failure = failure
+        self.seen = {}
+
+    def run(self, job):
+        gate = job.paths.gate
+        with job.step("hold"):
+            job.hold()
+        self.seen["gate"] = json.loads(open(gate).read())
+        self.seen["record"] = json.loads(json.dumps(job.record))
+        job.drain()
+        with open(os.path.join(job.work, "dump"), "w"):
+            pass
+        if self.failure:
+            raise self.failure
+        job.bring()
+        job.release()
+        return {"message": "done"}
+
+
+def work_on(node, operation, **variables):
+    given = {"platform_tls_mode": "off", "tenant_uid": "0" * 8 + "abcdef01", **variables}
+    platform, tenant, secrets = tenant_data.make(node.data_dir, "acme", **given)
+    return operate(Node(platform, "ben@desk"), operation, [tenant], {"acme": secrets}, {}, {})[0]
+
+
+def running(node):
+    return {name: container["State"]["Running"] for name, container in node.engine.known.items()}
+
+
+def test_an_operation_holds_requests_and_leaves_the_tenant_as_it_was(node):
+    node.converge("acme")
+    work = Work()
+    answer = work_on(node, work)
+    assert answer["changed"] and answer["message"] == "done" and "error" not in answer
+    assert "hold" in answer["seconds"] and answer["held_seconds"] > 0
+    assert work.seen["gate"]["state"] == "updating" and work.seen["gate"]["hold_seconds"] == 20
+    assert work.seen["record"]["operation"]["owner"] == "ben@desk"
+    assert "operation" not in node.record("acme")
+    assert not (node.data_dir / "tenants/acme/work").exists()
+    assert not node.plan("acme")["acme"].drift
+
+
+@pytest.mark.parametrize("error", [MemcloudError("no room"), OSError(28, "No space left")])
+def test_a_failure_brings_the_tenant_back(node, error):
+    node.converge("acme")
+    answer = work_on(node, Work(error))
+    assert answer["error"].startswith("acme: ") and str(error) in answer["error"]
+    assert not answer["changed"]
+    assert not (node.data_dir / "tenants/acme/work").exists()
+    assert node.record("acme")["state"] == "running"
+    assert not node.plan("acme")["acme"].drift
+
+
+def test_what_a_killed_operation_left_is_found_and_finished_by_the_next_run(node):
+    node.converge("acme")
+    with pytest.raises(KeyboardInterrupt):
+        # As after SIGKILL: not even the way back was gone.
+        class Killed(Work):
+            def run(self, job):
+                job.hold()
+                job.drain()
+                (node.data_dir / "tenants/acme/work").mkdir()
+                job.record["was"] = "killed"
+                job.save()
+                job.bring = None
+                raise KeyboardInterrupt
+
+        try:
+            work_on(node, Killed())
+        except TypeError as error:
+            raise KeyboardInterrupt from error
+    assert node.record("acme")["operation"]["name"] == "work"
+    plan = node.plan("acme")["acme"]
+    assert any("unfinished work of ben@desk" in drift.words() for drift in plan.drift)
+    result = node.converge("acme")["acme"]
+    assert result.error == "" and result.proof
+    assert not (node.data_dir / "tenants/acme/work").exists()
+    assert not node.plan("acme")["acme"].drift
+
+
+def test_volumes_of_an_abandoned_generation_go_and_those_that_are_kept_stay(node):
+    node.converge("acme")
+
+    class NextGeneration(Work):
+        def run(self, job):
+            job.record["generation"] = 2
+            job.record["previous"] = {"generation": 1}
+            job.bring()
+            return {}
+
+    assert "error" not in work_on(node, NextGeneration())
+    assert {name.rpartition("-")[2] for name in node.engine.volume_names()} == {
+        "postgres",
+        "neo4j",
+        "g2",
+    }
+    assert not node.plan("acme")["acme"].drift
+
+    class Forget(Work):
+        def run(self, job):
+            del job.record["previous"]
+            return {}
+
+    assert "error" not in work_on(node, Forget())
+    assert all(name.endswith("-g2") for name in node.engine.volume_names())
+    assert not node.plan("acme")["acme"].drift
