@@ -19,7 +19,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._converge impo
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
     DATABASES,
-    GATE_UID,
     TenantPaths,
     container_name,
     desired_tenant,
@@ -166,9 +165,9 @@ class Job:
     def _write_gate(self, held: bool = True) -> None:
         facts = self.node.facts(self.tenant, self.record, self.slot, held)
         desired, _contents = desired_tenant(self.tenant, self.platform, facts)
-        content = next(file.content for file in desired.files if file.path == self.paths.gate)
-        atomic_write(self.paths.gate, content or "", 0o640, 0, GATE_UID)
-        wait_for_gate(self.platform["gate_port"], self.name, content)
+        file = next(file for file in desired.files if file.path == self.paths.gate)
+        atomic_write(file.path, file.content or "", file.mode, file.uid, file.gid)
+        wait_for_gate(self.platform["gate_port"], self.name, file.content)
 
     # -- the servers --------------------------------------------------------------------------
 

@@ -102,7 +102,11 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
                 f"{error}. Bringing the tenant back failed too ({second}): run deploy_tenant for it"
             ) from error
         raise
+    if job.held:
+        job.release()
     job.clean()
+    if job.record["state"] in ("updating", "deploying"):
+        job.record["state"] = before
     job.record.pop("operation", None)
     job.save()
     return {
