@@ -50,6 +50,7 @@ def platform_inputs(platform: Platform) -> dict[str, Any]:
         "gate_port": platform.gate_port,
         "tls_mode": platform.tls_mode,
         "parallelism": platform.parallelism,
+        "update_keep": platform.update_keep,
         "manage_hosts_file": platform.manage_hosts_file,
         "memmachine_version": platform.memmachine_version,
     }
@@ -98,6 +99,8 @@ def tenant_inputs(tenant: Tenant, platform: Platform) -> dict[str, Any]:
         "endpoint": tenant.endpoint,
         "version": tenant.version,
         "tier": tenant.tier.name,
+        "pinned": tenant.pinned,
+        "canary": tenant.canary,
         "app": _resources(tenant.tier.app),
         "postgres": {**_resources(tenant.tier.postgres), "sizes": dict(tenant.tier.postgres_sizes)},
         "neo4j": {**_resources(tenant.tier.neo4j), "sizes": dict(tenant.tier.neo4j_sizes)},

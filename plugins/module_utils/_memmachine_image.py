@@ -177,6 +177,7 @@ def run_in_image(
     image: str,
     arguments: list[str],
     *,
+    entrypoint: list[str] | None = None,
     binds: list[str] | None = None,
     timeout: int = 120,
 ) -> str:
@@ -185,6 +186,7 @@ def run_in_image(
     An error holds the output too, or the log where there is none.
 
     :param arguments: for the launcher, in place of starting the server.
+    :param entrypoint: another program of the image in place of the launcher.
     :param binds: mounts as C(source:target:options).
     """
     limits = client.create_host_config(
@@ -198,7 +200,9 @@ def run_in_image(
         pids_limit=256,
     )
     try:
-        created = client.create_container(image, arguments, user=USER, host_config=limits)
+        created = client.create_container(
+            image, arguments, user=USER, host_config=limits, entrypoint=entrypoint
+        )
     except DockerException as error:
         raise ImageError(f"Cannot start a container of image {image}: {error}") from error
     try:

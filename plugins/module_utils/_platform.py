@@ -63,6 +63,7 @@ class Platform:
     image_source: str
     images: Mapping[str, str]
     parallelism: int
+    update_keep: int
     http_port: int
     https_port: int
     edge_api_port: int
@@ -133,6 +134,7 @@ def parse_platform(variables: Mapping[str, Any]) -> Platform:
         image_source=source,
         images=_images(reader),
         parallelism=reader.integer("platform_parallelism", 1, 256),
+        update_keep=reader.integer("platform_update_keep", 0),
         demo_model_port=demo_port,
         metrics_address=socket_address(
             reader, "platform_metrics_address", reader.get("platform_metrics_address")

@@ -98,6 +98,7 @@ class Tenant:
     owner: str
     edge: EdgeLimits
     pinned: bool
+    canary: bool
     backend: str
     model: Model
     endpoint: str
@@ -147,6 +148,7 @@ def parse_tenant(
         owner=reader.text("tenant_owner"),
         edge=edge_limits(reader, tier.edge) if limits else tier.edge,
         pinned=reader.boolean("tenant_pinned"),
+        canary=reader.boolean("tenant_canary"),
         backend=reader.choice("tenant_backend", BACKENDS),
         model=_tenant_model(reader, platform),
         endpoint=platform.endpoint(hostname.lower()),

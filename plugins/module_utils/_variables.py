@@ -45,6 +45,7 @@ TENANT_VARIABLES = frozenset(
         "tenant_owner",
         "tenant_limits",
         "tenant_pinned",
+        "tenant_canary",
         "tenant_backend",
     }
 ) | {"tenant_" + suffix for suffix in MODEL_SUFFIXES}
@@ -62,6 +63,8 @@ PLATFORM_VARIABLES = frozenset(
         "platform_image_source",
         "platform_images",
         "platform_parallelism",
+        "platform_update_keep",
+        "platform_update_waves",
         "platform_http_port",
         "platform_https_port",
         "platform_edge_api_port",
