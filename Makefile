@@ -51,7 +51,7 @@ sanity: dev ## ansible-test sanity on a copy of the collection
 
 .PHONY: molecule
 molecule: dev ## The molecule scenarios (one of them: make molecule SCENARIO=drift)
-	@tools/molecule.sh $(SCENARIO)
+	@tools/test.sh $(or $(SCENARIO),$(notdir $(patsubst %/molecule.yml,%,$(wildcard molecule/*/molecule.yml))))
 
 .PHONY: bench
 bench: dev ## Measure deploys against plain containers and Compose (several minutes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import time
@@ -40,6 +41,16 @@ class Platform:
     @property
     def data_dir(self) -> Path:
         return Path("/var/lib/memcloud") / self.name
+
+    @property
+    def networks(self) -> ipaddress.IPv4Network:
+        """The pool that all networks of the platform come from."""
+        return ipaddress.IPv4Network(self.variables["platform_subnet_pool"])
+
+    @property
+    def node_address(self) -> str:
+        """Where tenants find the services of their node."""
+        return str(self.networks.network_address + 1)
 
     @property
     def secrets(self) -> Path:

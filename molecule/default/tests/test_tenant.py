@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import socket
@@ -60,7 +61,8 @@ def test_networks_come_from_the_pool(platform: Platform, tenant: Tenant) -> None
     app = networks[f"{platform.name}-{tenant.name}-app"]
     assert data["Internal"] is True and app["Internal"] is False
     for network in (data, app):
-        assert network["IPAM"]["Config"][0]["Subnet"].startswith("10.200.")
+        subnet = ipaddress.IPv4Network(network["IPAM"]["Config"][0]["Subnet"])
+        assert subnet.subnet_of(platform.networks)
         bridge = network["Options"]["com.docker.network.bridge.name"]
         assert bridge.startswith(platform.name + "-")
 
@@ -157,7 +159,7 @@ class TestEdge:
         port = platform.variables["platform_https_port"]
         answer = requests.get(
             f"https://127.0.0.1:{port}/api/v2/health",
-            headers={"Host": "nobody.ci.memcloud.localhost"},
+            headers={"Host": "nobody." + platform.variables["platform_domain"]},
             verify=False,
             timeout=10,
         )

@@ -152,7 +152,7 @@ def test_forty_tenants_networks_exist_at_once(platform: Platform) -> None:
     try:
         for slot in range(200, 240):
             for kind, offset in (("d", 0), ("a", 16)):
-                subnet = f"10.200.{slot * 32 // 256}.{slot * 32 % 256 + offset}/28"
+                subnet = f"{platform.networks.network_address + slot * 32 + offset}/28"
                 made.append(make_network(client, platform, f"{kind}{slot}", subnet))
         assert len({network.id for network in made}) == 80
     finally:

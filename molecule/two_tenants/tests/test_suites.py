@@ -45,10 +45,11 @@ def node(platform: Platform) -> subprocess.Popen[str]:
     names = ["subnet_pool", "http_port", "https_port", "edge_api_port", "gate_port"]
     names.append("metrics_address")
     variables = {f"MEMCLOUD_{n.upper()}": str(platform.variables[f"platform_{n}"]) for n in names}
+    demo_model_port = platform.variables["platform_demo_model_port"]
     variables |= {
         "MEMCLOUD_PLATFORM": platform.name,
         "MEMCLOUD_DATA_DIR": str(platform.data_dir),
-        "MEMCLOUD_MODEL_ENDPOINT": f"10.200.0.1:{platform.variables['platform_demo_model_port']}",
+        "MEMCLOUD_MODEL_ENDPOINT": f"{platform.node_address}:{demo_model_port}",
     }
     suites = ["tests/integration/test_firewall.py", "tests/integration/test_edge.py"]
     return start(variables, *([*PYTEST, suite] for suite in suites))

@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+"""Run the tests: all of them, or the named scenarios.
+
+    tools/test.py                    everything (make test)
+    tools/test.py drift default      these scenarios alone (make molecule SCENARIO=…)
+
+Scenarios run in lanes, side by side. Each lane is a platform of its own on this machine, set up once
+and taken away at the end: lane 1 is inventories/ci, the others are copies of it with other names,
+ports and networks below .cache/lanes. The checks that need no container have a lane too. KEEP=1
+leaves the platforms for the next run, LANES=1 runs one scenario at a time. The output of each part
+is kept in .cache/test; of a part that failed, its end is shown.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+LOGS = CHECKOUT / ".cache/test"
+CHECKS = ("lint", "unit", "build", "sanity")
+# The longest first, so that the lanes end together.
+JOBS = ("two_tenants", "drift", "quickstart", "remote_node", "default")
+# In a fresh clone, as a new user: the quickstart, and the commands of the README.
+QUICKSTART = ("pytest", "-p", "no:cacheprovider", "tests/quickstart")
+SHOWN_LINES = 120
+PLAYBOOKS = CHECKOUT / "playbooks"
+
+_started = time.monotonic()
+_printing = threading.Lock()
+
+
+def say(text: str) -> None:
+    with _printing:
+        print(f"==> [{time.monotonic() - _started:4.0f} s] {text}", flush=True)
+
+
+class Runs:
+    """Parts that were run, and which of them failed."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+
+    def run(self, name: str, command: Sequence[str | Path], **environment: str) -> bool:
+        """Run a part with its output in a file; show the end of it when it fails."""
+        say(f"{name} started")
+        began = time.monotonic()
+        log = LOGS / f"{name}.log"
+        with log.open("wb") as output:
+            code = subprocess.run(
+                [str(word) for word in command],
+                cwd=CHECKOUT,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+            ).returncode
+        seconds = time.monotonic() - began
+        if code == 0:
+            say(f"{name} passed ({seconds:.0f} s)")
+            return True
+        self.failed.append(name)
+        lines = log.read_text(errors="replace").splitlines()[-SHOWN_LINES:]
+        say("\n".join([f"{name} FAILED ({seconds:.0f} s), the end of {log}:", *lines]))
+        return False
+
+
+class Lane:
+    """A platform of its own that scenarios run on, one after the other."""
+
+    def __init__(self, number: int, runs: Runs) -> None:
+        self.name = f"lane{number}"
+        self.inventory = CHECKOUT / "inventories/ci"
+        if number > 1:
+            self.inventory = CHECKOUT / f".cache/lanes/ci{number}"
+            _copy_inventory(CHECKOUT / "inventories/ci", self.inventory, number)
+        self._runs = runs
+
+    def set_up(self) -> bool:
+        """Set the node up. One that a killed run left, whose root key is gone, goes first."""
+        platform = yaml.safe_load((self.inventory / "group_vars/all.yml").read_text())
+        left = Path("/var/lib/memcloud", platform["platform_name"]).is_dir()
+        if left and not (self.inventory / ".secrets/root_key").exists():
+            say(f"{self.name}: taking away the node that an earlier run left")
+            subprocess.run(["/usr/local/sbin/memcloud-node", "up"], check=False, timeout=120)
+            if not self.tear_down():
+                return False
+        return self._playbooks("set-up", "init_inventory", "setup_node")
+
+    def work(self, jobs: queue.SimpleQueue[str]) -> None:
+        """Run scenarios until there are none left."""
+        while True:
+            try:
+                name = jobs.get_nowait()
+            except queue.Empty:
+                return
+            molecule = ("molecule", "test", "--scenario-name", name)
+            command = QUICKSTART if name == "quickstart" else molecule
+            self._runs.run(name, command, CI_INVENTORY=str(self.inventory))
+
+    def tear_down(self) -> bool:
+        done = self._playbooks("removal", "remove_node", "-e", "remove_data=true")
+        for left in [self.inventory / ".secrets", *(self.inventory / "host_vars").glob("*.yml")]:
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+        return done
+
+    def _playbooks(self, what: str, *words: str) -> bool:
+        playbooks = [
+            word if "=" in word or word == "-e" else PLAYBOOKS / f"{word}.yml" for word in words
+        ]
+        command = ["ansible-playbook", "-i", self.inventory, *playbooks]
+        return self._runs.run(f"{self.name}-{what}", command)
+
+
+def _copy_inventory(source: Path, target: Path, number: int) -> None:
+    """An inventory like the first lane's, apart from it in names, ports and networks."""
+    shutil.copytree(
+        source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("host_vars", ".secrets")
+    )
+    (target / "host_vars").mkdir(exist_ok=True)
+    file = target / "group_vars/all.yml"
+    settings = yaml.safe_load(file.read_text())
+    name = settings["platform_name"] = f"ci{number}"
+    settings["platform_domain"] = f"{name}.memcloud.localhost"
+    settings["platform_subnet_pool"] = f"10.{204 + number}.0.0/16"
+    for variable, value in settings.items():
+        if variable.endswith("_port"):
+            settings[variable] = value + 1000 * number
+        elif variable == "platform_metrics_address":
+            host, _colon, port = value.partition(":")
+            settings[variable] = f"{host}:{int(port) + 1000 * number}"
+    file.write_text(yaml.safe_dump(settings))
+
+
+def run_jobs(names: list[str], runs: Runs) -> None:
+    """Run scenarios (and the quickstart) in lanes; the first lane's set-up builds the images for all."""
+    jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for name in names:
+        jobs.put(name)
+    count = min(len(names), int(os.environ.get("LANES", "2")))
+    lanes = [Lane(number, runs) for number in range(1, count + 1)]
+    try:
+        if not lanes[0].set_up():
+            return
+        workers = [threading.Thread(target=lanes[0].work, args=(jobs,))]
+        workers[0].start()
+        for lane in lanes[1:]:
+            if lane.set_up():
+                workers.append(threading.Thread(target=lane.work, args=(jobs,)))
+                workers[-1].start()
+        for worker in workers:
+            worker.join()
+    finally:
+        if not os.environ.get("KEEP"):
+            for lane in lanes:
+                lane.tear_down()
+
+
+def run_checks(runs: Runs) -> None:
+    for check in CHECKS:
+        runs.run(check, [CHECKOUT / f"tools/{check}.sh"])
+
+
+def main(names: list[str]) -> int:
+    LOGS.mkdir(parents=True, exist_ok=True)
+    os.environ.update(
+        ANSIBLE_CONFIG=str(CHECKOUT / "ansible.cfg"),
+        MOLECULE_GLOB="molecule/*/molecule.yml",
+        PYTHONDONTWRITEBYTECODE="1",
+        ANSIBLE_FORCE_COLOR="0",
+        NO_COLOR="1",
+    )
+    runs = Runs()
+    if names:
+        run_jobs(names, runs)
+    else:
+        checks = threading.Thread(target=run_checks, args=(runs,))
+        checks.start()
+        run_jobs(list(JOBS), runs)
+        checks.join()
+    if runs.failed:
+        say(f"FAILED: {', '.join(runs.failed)}")
+        return 1
+    say("all passed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
