@@ -54,9 +54,11 @@ class World:
         self.tenants = directory / "tenants"
         self.activity = directory / "activity"
         self.tenants.mkdir()
+        self.wake = directory / "wake"
         self.activity.mkdir()
+        self.wake.mkdir()
         self.now = NOW
-        settings = Settings("127.0.0.1", 9081, self.tenants, self.activity, 0.02, 0.02, max_held=3)
+        settings = Settings("127.0.0.1", 9081, self.tenants, self.activity, self.wake, 0.02, 0.02, max_held=3)
         self.gate = Gate(
             settings,
             clock=lambda: self.now,

@@ -23,6 +23,7 @@ from memcloud_gate.request import NodeAddresses, read_ask
 from memcloud_gate.settings import Settings
 from memcloud_gate.store import TenantStore
 from memcloud_gate.tenant import OUTCOMES, Outcome, Tenant
+from memcloud_gate.wake import WakeSignals
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -33,6 +34,7 @@ AUTH_PREFIX = "/auth/"
 PUBLIC_PREFIX = "/public/"
 HEALTH_SUFFIX = "/health"
 LOADED_PREFIX = "/loaded/"
+HELD_SCAN_SECONDS = 0.1
 # Long enough for the operator's next look, short enough not to keep clients away for long.
 UNREADABLE_RETRY_AFTER = 10
 
@@ -76,6 +78,7 @@ class Gate:
         self._is_node = is_node or NodeAddresses().owns
         self.store = TenantStore(settings.tenants_dir, self._log)
         self.activity = ActivityWriter(settings.activity_dir, self.store.tenants, self._log)
+        self.wake = WakeSignals(settings.wake_dir, self._log)
         self._counts = [0] * len(OUTCOMES)
         self._held = 0
         self._started = time.monotonic()
@@ -114,7 +117,7 @@ class Gate:
         ask = read_ask(scope["headers"], client[0] if client else "")
         now = self._clock()
         outcome = tenant.decide(ask, now, self._is_node)
-        if outcome is Outcome.NOT_RUNNING and tenant.may_hold():
+        if outcome is Outcome.NOT_RUNNING:
             outcome = await self._hold(tenant, lambda: tenant.decide(ask, now, self._is_node))
         tenant.count(outcome, now)
         self._counts[outcome] += 1
@@ -124,21 +127,23 @@ class Gate:
             await _refuse(send, outcome, tenant)
 
     async def _hold(self, tenant: Tenant, decide: Callable[[], Outcome]) -> Outcome:
-        if self._held >= self._settings.max_held:
-            return Outcome.NOT_RUNNING
-        self._held += 1
+        deadline = time.monotonic() + tenant.may_hold()
+        room = self._held < self._settings.max_held
+        self._held += room
         try:
-            deadline = time.monotonic() + tenant.may_hold()
             while not self._stopping:
+                change = tenant.next_change
+                if tenant.may_wake:
+                    await self.wake.give(tenant.name)
                 left = min(deadline - time.monotonic(), tenant.may_hold())
-                if left <= 0 or not await tenant.changed(left):
+                if left <= 0 or not room or not await _set_within(change, left):
                     break
                 outcome = decide()
                 if outcome is not Outcome.NOT_RUNNING:
                     return outcome
             return Outcome.NOT_RUNNING
         finally:
-            self._held -= 1
+            self._held -= room
 
     async def _other(self, path: str, scope: Scope, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
@@ -215,10 +220,15 @@ class Gate:
         self._loop = asyncio.get_running_loop()
         await self.store.refresh()
         self._tasks = [
-            asyncio.create_task(self.store.run(self._settings.scan_seconds)),
+            asyncio.create_task(self.store.run(self._scan_seconds)),
             asyncio.create_task(self.activity.run(self._settings.flush_seconds)),
         ]
         self._log.info("gate started", version=__version__, tenants=len(self.store.tenants))
+
+    def _scan_seconds(self) -> float:
+        """Somebody who waits shall not wait for the next look as well."""
+        usual = self._settings.scan_seconds
+        return min(usual, HELD_SCAN_SECONDS) if self._held else usual
 
     async def stop(self) -> None:
         """End the background work and write the last counts, within a second."""
@@ -230,6 +240,14 @@ class Gate:
         except asyncio.TimeoutError:
             self._log.error("last counts not written in time")
         self._log.info("gate stopped", decisions=sum(self._counts))
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except asyncio.TimeoutError:
+        return False
+    return True
 
 
 def _by_name(counts: list[int]) -> dict[str, int]:

@@ -46,7 +46,8 @@ class Key:
 class Record:
     """One tenant as its file describes it.
 
-    `hold_seconds` is how long a request with a valid key waits while the tenant does not run.
+    `hold_seconds` is how long a request with a valid key waits while the tenant does not run,
+    `wake` whether such a request ends its pause.
     """
 
     tenant: str
@@ -57,6 +58,7 @@ class Record:
     retry_after: int
     writes_open: bool
     hold_seconds: float
+    wake: bool
 
 
 def parse_record(tenant: str, raw: bytes) -> Record:
@@ -82,6 +84,7 @@ def parse_record(tenant: str, raw: bytes) -> Record:
         retry_after=int(_number(data, "retry_after", 10, 1, 86400)),
         writes_open=_one_of(data, "writes", frozenset(("open", "closed")), "open") == "open",
         hold_seconds=_number(data, "hold_seconds", 0, 0, MAX_HOLD_SECONDS),
+        wake=_flag(data, "wake"),
     )
 
 
@@ -128,6 +131,13 @@ def _one_of(
     value = data.get(name, default)
     if not isinstance(value, str) or value not in words:
         raise BadRecord(f"{name}: expected one of {', '.join(sorted(words))}")
+    return value
+
+
+def _flag(data: Mapping[str, Any], name: str) -> bool:
+    value = data.get(name, False)
+    if not isinstance(value, bool):
+        raise BadRecord(f"{name}: expected true or false")
     return value
 
 

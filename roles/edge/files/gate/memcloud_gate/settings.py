@@ -20,6 +20,7 @@ class SettingsError(Exception):
 class Settings:
     """Settings of one gate.
 
+    `wake_dir` is where signals for the keeper are left; without it nobody is woken.
     `max_held` bounds the requests that wait for a tenant to start, over all tenants.
     """
 
@@ -27,6 +28,7 @@ class Settings:
     port: int
     tenants_dir: Path
     activity_dir: Path
+    wake_dir: Path | None = None
     scan_seconds: float = 0.5
     flush_seconds: float = 5.0
     max_connections: int = 4096
@@ -54,6 +56,7 @@ def parse_settings(data: Mapping[str, Any]) -> Settings:
         port=port,
         tenants_dir=_directory(data, "tenants_dir"),
         activity_dir=_directory(data, "activity_dir"),
+        wake_dir=_directory(data, "wake_dir") if "wake_dir" in data else None,
         scan_seconds=_number(data, "scan_seconds", 0.5, 0.05, 1.0),
         flush_seconds=_number(data, "flush_seconds", 5.0, 0.05, 3600.0),
         max_connections=int(_number(data, "max_connections", 4096, 16, 65536)),

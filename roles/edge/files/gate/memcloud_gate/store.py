@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from memcloud_gate.log import Log
@@ -34,10 +35,10 @@ class TenantStore:
         self._log = log
         self._loaded = False
 
-    async def run(self, seconds: float) -> None:
-        """Keep looking for changes until cancelled."""
+    async def run(self, seconds: Callable[[], float]) -> None:
+        """Keep looking for changes until cancelled, `seconds()` after each look."""
         while True:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(seconds())
             await self.refresh()
 
     async def refresh(self) -> None:

@@ -99,13 +99,15 @@ class Tenant:
             return 0.0
         return self.record.hold_seconds
 
-    async def changed(self, seconds: float) -> bool:
-        """Wait until the record changes; False when it did not within `seconds`."""
-        try:
-            await asyncio.wait_for(self._changed.wait(), seconds)
-        except asyncio.TimeoutError:
-            return False
-        return True
+    @property
+    def may_wake(self) -> bool:
+        """Whether a request with a valid key ends the pause; `suspended` is an operator's no."""
+        return self.record is not None and self.record.state == "paused" and self.record.wake
+
+    @property
+    def next_change(self) -> asyncio.Event:
+        """Set when the record changes after this moment."""
+        return self._changed
 
     def count(self, outcome: Outcome, now: float) -> None:
         """Remember what became of a request."""

@@ -1,0 +1,131 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The node's files that the keeper reads and writes, in the form that the collection gives them.
+
+tests/unit/services/keeper holds both sides together: same bytes, same locks, same rules.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+TENANT_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_POLL_SECONDS = 0.1
+
+
+class Busy(Exception):
+    """Another run holds the tenant's lock."""
+
+
+def now() -> str:
+    """This moment as it is written in every file of a node."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+class Node:
+    """Below one directory: `wake`, `gate` (entries of the gate), `tenants` (records), `locks`."""
+
+    def __init__(self, root: Path) -> None:
+        self._wake = root / "wake"
+        self._gate = root / "gate"
+        self._tenants = root / "tenants"
+        self._locks = root / "locks"
+
+    def signals(self) -> list[str]:
+        """Tenants that somebody waits for; what is no tenant's name is taken away."""
+        names = sorted(os.listdir(self._wake))
+        for name in names:
+            if not TENANT_NAME.fullmatch(name):
+                self.forget_signal(name)
+        return [name for name in names if TENANT_NAME.fullmatch(name)]
+
+    def forget_signal(self, name: str) -> None:
+        """Take a signal away."""
+        with contextlib.suppress(OSError):
+            os.unlink(self._wake / name)
+
+    def tenants(self) -> list[str]:
+        """Every tenant with a record."""
+        return sorted(name for name in os.listdir(self._tenants) if TENANT_NAME.fullmatch(name))
+
+    def record(self, tenant: str) -> dict[str, Any]:
+        """A tenant's record, empty when there is none that can be read."""
+        return _read(self._tenants / tenant / "state.json")
+
+    def write_record(self, tenant: str, record: dict[str, Any]) -> None:
+        """Replace a tenant's record."""
+        text = json.dumps(record, indent=1, sort_keys=True) + "\n"
+        _replace(self._tenants / tenant / "state.json", text, 0o600)
+
+    def change_gate(self, tenant: str, **changes: Any) -> None:
+        """Change fields of a tenant's entry at the gate."""
+        path = self._gate / f"{tenant}.json"
+        entry = _read(path)
+        if entry:
+            text = json.dumps({**entry, **changes}, indent=2, sort_keys=True) + "\n"
+            _replace(path, text, 0o640)
+
+    @contextlib.contextmanager
+    def locked(self, tenant: str, wait: float) -> Iterator[None]:
+        """Hold a tenant's lock: a flock, and beside it a file that says who and since when."""
+        lock, lease = (self._locks / f"tenant-{tenant}.{end}" for end in ("lock", "json"))
+        handle = _acquire(lock, wait)
+        try:
+            lease.write_text(
+                json.dumps({"owner": "the node's keeper", "since": now(), "pid": os.getpid()}),
+                encoding="utf-8",
+            )
+            yield
+        finally:
+            for left in (lease, lock):
+                left.unlink(missing_ok=True)
+            os.close(handle)
+
+
+def _acquire(lock: Path, wait: float) -> int:
+    deadline = time.monotonic() + wait
+    while True:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Its last holder removes the file.
+            if os.path.samestat(os.fstat(handle), os.stat(lock)):
+                return handle
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        os.close(handle)
+        if time.monotonic() >= deadline:
+            raise Busy(lock.name)
+        time.sleep(_POLL_SECONDS)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _replace(path: Path, text: str, mode: int) -> None:
+    scratch = path.with_name(f"{path.name}.{os.urandom(4).hex()}.new")
+    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        os.rename(scratch, path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise

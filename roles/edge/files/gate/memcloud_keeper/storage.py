@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Minding the storage of tenants without a controller: close writes before a disk is full."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from memcloud_keeper.engine import Engine
+from memcloud_keeper.node import Busy, Node
+from memcloud_keeper.wake import LABELS, say
+
+REOPEN = 0.95
+
+
+def writes_for(used: int, limit: int, writes: str) -> str:
+    """Whether writes are open at this use: closed from the limit on, open again below 95 % of it.
+
+    :param writes: what they are now.
+    """
+    if limit <= 0:
+        return "open"
+    if writes == "closed":
+        return "open" if used < REOPEN * limit else "closed"
+    return "closed" if used >= limit else "open"
+
+
+def sizes(volumes: Iterable[Mapping[str, Any]], platform: str) -> dict[tuple[str, str], int]:
+    """Bytes of the volumes by tenant and uid."""
+    found: dict[tuple[str, str], int] = {}
+    for volume in volumes:
+        labels = volume.get("Labels") or {}
+        size = int((volume.get("UsageData") or {}).get("Size", -1))
+        if labels.get(LABELS["platform"]) == platform and LABELS["tenant"] in labels and size >= 0:
+            key = labels[LABELS["tenant"]], labels.get(LABELS["uid"], "")
+            found[key] = found.get(key, 0) + size
+    return found
+
+
+class Measurer:
+    """Looks at all tenants of the platform now and then."""
+
+    def __init__(self, node: Node, engine: Engine, platform: str) -> None:
+        self._node = node
+        self._engine = engine
+        self._platform = platform
+
+    def measure(self) -> None:
+        """Close and open writes where the sizes of the files say so."""
+        found = sizes(self._engine.volumes(), self._platform)
+        for tenant in self._node.tenants():
+            files = found.get((tenant, str(self._node.record(tenant).get("uid"))))
+            if files is not None and self._due(tenant, files) is not None:
+                self._set(tenant, files)
+
+    def _due(self, tenant: str, files: int) -> str | None:
+        """What writes should become; None when they are that already."""
+        record = self._node.record(tenant)
+        storage = record.get("storage") or {}
+        # What deletes freed inside the files, as a run with the databases' passwords measured it.
+        used = max(0, files - int(storage.get("reusable", 0)))
+        writes = str(record.get("writes", "open"))
+        due = writes_for(used, int(storage.get("limit", 0)), writes)
+        return due if due != writes else None
+
+    def _set(self, tenant: str, files: int) -> None:
+        try:
+            with self._node.locked(tenant, 0.0):
+                due = self._due(tenant, files)
+                if due is None:
+                    return
+                self._node.change_gate(tenant, writes=due)
+                self._node.write_record(tenant, {**self._node.record(tenant), "writes": due})
+                say(f"writes {due}", tenant=tenant, bytes=files)
+        except Busy:
+            pass  # that run measures as well
