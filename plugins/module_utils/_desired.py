@@ -69,6 +69,9 @@ class Facts:
     :param generation: which of its volumes the tenant lives on; a restore or a migration makes
         new ones and leaves the old alone until the tenant has proved itself.
     :param held: whether the gate keeps requests waiting, because an operation is at work.
+    :param asleep: whether it was put to sleep because it was idle, though its entry says running.
+    :param woken: whether a request woke it, though its entry says paused.
+    :param writes: ``open``, or ``closed`` because its storage is used up.
     """
 
     slot: int
@@ -76,6 +79,23 @@ class Facts:
     cpus: int
     generation: int = 1
     held: bool = False
+    asleep: bool = False
+    woken: bool = False
+    writes: str = "open"
+
+
+def run_state(tenant: Mapping[str, Any], asleep: bool, woken: bool) -> str:
+    """The state a tenant should be in now: what its entry says, unless it may sleep and wake.
+
+    Paused with wake means that it sleeps until somebody comes. An operator's no (suspended) and a
+    deletion are never overruled.
+    """
+    stated = str(tenant["state"])
+    if stated == "running" and tenant["wake"] and asleep:
+        return "paused"
+    if stated == "paused" and tenant["wake"] and woken:
+        return "running"
+    return stated
 
 
 @dataclass(frozen=True)
@@ -117,6 +137,7 @@ def desired_tenant(
         with secrets are known by their fingerprints alone.
     """
     paths = TenantPaths.of(platform["data_dir"], tenant["tenant"])
+    tenant = {**tenant, "state": run_state(tenant, facts.asleep, facts.woken)}
     if tenant["state"] == "deleted":
         gone = (
             paths.route,
@@ -234,7 +255,9 @@ def _plain_files(
         keys=tenant["keys"],
         probe_sha256=tenant["probe_sha256"],
         app=app,
-        hold_seconds=HOLD_SECONDS if facts.held else 0,
+        writes=facts.writes,
+        hold_seconds=HOLD_SECONDS if facts.held or tenant["wake"] else 0,
+        wake=tenant["wake"],
     )
     sizes = tenant["neo4j"]["sizes"]
     return [

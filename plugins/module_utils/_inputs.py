@@ -94,6 +94,8 @@ def tenant_inputs(tenant: Tenant, platform: Platform) -> dict[str, Any]:
         "tenant": tenant.name,
         "uid": tenant.uid,
         "state": tenant.state,
+        "wake": tenant.wake,
+        "idle_hours": tenant.tier.idle_hours,
         "owner": tenant.owner,
         "hostname": tenant.hostname,
         "endpoint": tenant.endpoint,

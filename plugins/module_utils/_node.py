@@ -44,7 +44,16 @@ class Node:
         version = (self.images.get("memmachine") or {}).get(tenant["version"])
         if version:
             images["memmachine"] = version["id"]
-        return Facts(slot, images, self._cpus, int(record.get("generation") or 1), held)
+        return Facts(
+            slot,
+            images,
+            self._cpus,
+            generation=int(record.get("generation") or 1),
+            held=held,
+            asleep=bool(record.get("asleep")),
+            woken=bool(record.get("woken")),
+            writes=str(record.get("writes") or "open"),
+        )
 
     def hostnames(self) -> dict[str, str]:
         """Which tenant of this node has which hostname."""

@@ -224,6 +224,7 @@ def gate_entry(
     retry_after: int = 10,
     writes: str = "open",
     hold_seconds: int = 0,
+    wake: bool = False,
 ) -> str:
     """Return the gate's file of a tenant: who may pass, as hashes of keys, and in what state."""
     entry = {
@@ -243,5 +244,6 @@ def gate_entry(
         "retry_after": retry_after,
         "writes": writes,
         "hold_seconds": hold_seconds,
+        "wake": wake,
     }
     return json.dumps(entry, indent=2, sort_keys=True) + "\n"

@@ -92,6 +92,7 @@ class Tenant:
     hostname: str
     version: str
     state: str
+    wake: bool
     api_keys: tuple[ApiKey, ...]
     secret_epoch: int
     root_key_version: int
@@ -142,6 +143,7 @@ def parse_tenant(
         if version
         else platform.memmachine_version,
         state=reader.choice("tenant_state", STATES),
+        wake=tier.wake if reader.get("tenant_wake") is None else reader.boolean("tenant_wake"),
         api_keys=_api_keys(reader),
         secret_epoch=reader.integer("tenant_secret_epoch", 1),
         root_key_version=_root_key_version(reader, platform),

@@ -71,6 +71,8 @@ TIER_KEYS: Mapping[str, Mapping[str, Any]] = {
         "body_bytes": _SIZE,
     },
 }
+# Parts of a tier that are no mapping; the last two may be left out.
+_SINGLE_KEYS = ("storage", "wake", "idle_hours")
 _SMALLEST_MEMORY = 16 * 1024**2
 # What a Java process takes besides heap, page cache and compiled code.
 _JVM_OVERHEAD = 96 * 1024**2
@@ -107,6 +109,8 @@ class Tier:
     neo4j_sizes: Mapping[str, Any]
     edge: EdgeLimits
     storage: int
+    wake: bool
+    idle_hours: int | None
 
 
 def parse_tiers(reader: Reader) -> dict[str, Tier]:
@@ -152,9 +156,9 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tier(reader: Reader, name: str, figures: Mapping[str, Any]) -> Tier:
     for key in figures:
-        if key != "storage" and key not in TIER_KEYS:
+        if key not in TIER_KEYS and key not in _SINGLE_KEYS:
             raise _bad_figure(reader, "%s.%s" % (name, key), "is no part of a tier%s"
-                              % suggestion(str(key), [*TIER_KEYS, "storage"]))  # fmt: skip
+                              % suggestion(str(key), [*TIER_KEYS, *_SINGLE_KEYS]))  # fmt: skip
     parts = {part: _figures(reader, name, part, figures.get(part)) for part in TIER_KEYS}
     neo4j = parts["neo4j"]
     if neo4j["heap"] + neo4j["pagecache"] + neo4j["code_cache"] + _JVM_OVERHEAD > neo4j["memory"]:
@@ -177,7 +181,19 @@ def _tier(reader: Reader, name: str, figures: Mapping[str, Any]) -> Tier:
         neo4j_sizes=figures["neo4j"],
         edge=EdgeLimits(**parts["edge"]),
         storage=_figure(reader, name + ".storage", _SIZE, figures.get("storage")),
+        wake=_wake(reader, name, figures.get("wake", False)),
+        idle_hours=_idle_hours(reader, name, figures.get("idle_hours")),
     )
+
+
+def _wake(reader: Reader, tier: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _bad_figure(reader, tier + ".wake", "must be true or false, not %s" % kind_of(value))
+    return value
+
+
+def _idle_hours(reader: Reader, tier: str, value: Any) -> int | None:
+    return None if value is None else int(_figure(reader, tier + ".idle_hours", _COUNT, value))
 
 
 def _resources(figures: Mapping[str, Any]) -> Resources:

@@ -39,6 +39,7 @@ TENANT_VARIABLES = frozenset(
         "tenant_hostname",
         "tenant_version",
         "tenant_state",
+        "tenant_wake",
         "tenant_api_keys",
         "tenant_secret_epoch",
         "tenant_root_key_version",
