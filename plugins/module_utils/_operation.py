@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, memcloud contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Operations on tenants: what they have in common, and the list of them.
+"""Operations on tenants: what they have in common (the list of them is in ``_operations.py``).
 
 An operation works on one tenant under its lock. What it leaves when it is killed is taken away by
 whatever runs next (see :meth:`Job.clean`), so it keeps to what that knows: the job's work
@@ -38,14 +38,6 @@ class Operation(abc.ABC):
     @abc.abstractmethod
     def run(self, job: Job) -> dict[str, Any]:
         """Do it. Returns plain data, C(changed) among it, without a secret."""
-
-
-def operations() -> dict[str, Operation]:
-    """Every operation by its name."""
-    return {operation.name: operation for operation in _ALL}
-
-
-_ALL: tuple[Operation, ...] = ()
 
 
 def operate(

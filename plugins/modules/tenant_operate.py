@@ -81,10 +81,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
-from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
-    operate,
-    operations,
-)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import operate
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operations import operations
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:

@@ -199,4 +199,6 @@ def test_gate_entry_holds_hashes_and_state():
         "app": "10.192.0.50:8080",
         "retry_after": 10,
         "writes": "open",
+        "hold_seconds": 0,
+        "wake": False,
     }

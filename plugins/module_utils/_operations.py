@@ -1,0 +1,15 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every operation on tenants, by its name. One line each, in alphabetical order."""
+
+from __future__ import annotations
+
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import Operation
+
+_ALL: tuple[Operation, ...] = ()
+
+
+def operations() -> dict[str, Operation]:
+    """Every operation by its name."""
+    return {operation.name: operation for operation in _ALL}
