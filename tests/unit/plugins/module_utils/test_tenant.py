@@ -358,7 +358,7 @@ def test_shipped_tiers_keep_the_promises_of_the_product() -> None:
 
 def test_every_figure_of_the_tier_file_is_known() -> None:
     for figures in load_defaults()["platform_tiers"].values():
-        assert set(figures) == {*_tiers.TIER_KEYS, "storage"}
+        assert set(figures) == {*_tiers.TIER_KEYS, "storage", "wake", "idle_hours"}
         for part, kinds in _tiers.TIER_KEYS.items():
             assert set(figures[part]) == set(kinds)
 

@@ -58,7 +58,9 @@ class World:
         self.activity.mkdir()
         self.wake.mkdir()
         self.now = NOW
-        settings = Settings("127.0.0.1", 9081, self.tenants, self.activity, self.wake, 0.02, 0.02, max_held=3)
+        settings = Settings(
+            "127.0.0.1", 9081, self.tenants, self.activity, self.wake, 0.02, 0.02, max_held=3
+        )
         self.gate = Gate(
             settings,
             clock=lambda: self.now,

@@ -21,7 +21,7 @@ CUSTOMER = {"X_Forwarded_For": "203.0.113.9"}
     [
         ("valid key", ASLEEP, "/auth/acme", KEY, ["acme"]),
         ("second live key", ASLEEP, "/auth/acme", OLD_KEY, ["acme"]),
-        ("valid key that cannot be held", {**ASLEEP, "hold_seconds": 0}, "/auth/acme", KEY, ["acme"]),
+        ("valid key, no holding", {**ASLEEP, "hold_seconds": 0}, "/auth/acme", KEY, ["acme"]),
         ("wrong key", ASLEEP, "/auth/acme", KEY + "x", []),
         ("ended key", ASLEEP, "/auth/acme", ENDED_KEY, []),
         ("no key", ASLEEP, "/auth/acme", None, []),
