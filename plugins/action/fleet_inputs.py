@@ -14,6 +14,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
     FleetVariables,
     batches,
+    run_origin,
 )
 
 
@@ -39,7 +40,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         errors += _entry_problems(task_vars, names, errors)
         if errors and not self._task.args.get("tolerant"):
             raise AnsibleActionFail("Nothing was touched.\n" + "\n".join(errors))
-        result.update(changed=False, batches=batches(parsed), errors=errors)
+        result.update(changed=False, batches=batches(parsed, run_origin(task_vars)), errors=errors)
         return result
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -219,13 +220,20 @@ class TenantNode(Node):
 
         def one(tenant: Mapping[str, Any]) -> TenantResult:
             result = TenantResult(tenant["tenant"])
+            own = secrets.get(tenant["tenant"], {})
+            began = time.monotonic()
             try:
                 with locked(self.state.locks, f"tenant-{tenant['tenant']}", self.owner, _LOCK_WAIT):
-                    self._converge(tenant, secrets.get(tenant["tenant"], {}), purge, result)
+                    self._converge(tenant, own, purge, result)
             except MemcloudError as error:
                 result.error = str(error)
             except OSError as error:
                 result.error = f"{tenant['tenant']}: {error}"
+            if result.drift or result.error:
+                words = [drift.words() for drift in result.drift]
+                spent = time.monotonic() - began
+                operation = "delete" if tenant["state"] == "deleted" else "deploy"
+                self.journal.note(tenant, own, operation, words, result.error, spent)
             return result
 
         with ThreadPoolExecutor(max(1, int(self.platform["parallelism"]))) as pool:

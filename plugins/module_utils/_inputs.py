@@ -97,6 +97,7 @@ def tenant_inputs(tenant: Tenant, platform: Platform) -> dict[str, Any]:
         "wake": tenant.wake,
         "idle_hours": tenant.tier.idle_hours,
         "owner": tenant.owner,
+        "node": tenant.node,
         "hostname": tenant.hostname,
         "endpoint": tenant.endpoint,
         "version": tenant.version,

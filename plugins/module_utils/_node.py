@@ -14,6 +14,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._desired impor
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import Engine
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._hosts_file import ensure_hosts
+from ansible_collections.memcloud.memmachine.plugins.module_utils._journal import Journal
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import locked
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import NodeState
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import Drift
@@ -32,6 +33,7 @@ class Node:
         self.engine = Engine(platform["docker_host"])
         self.state = NodeState(platform["data_dir"])
         self.images = self.state.images()
+        self.journal = Journal(self.state, platform)
         self._cpus = os.cpu_count() or 1
 
     def facts(

@@ -11,6 +11,7 @@ directory, containers and networks with the tenant's labels, volumes of the next
 from __future__ import annotations
 
 import abc
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -57,6 +58,7 @@ def operate(
     def one(tenant: Mapping[str, Any]) -> dict[str, Any]:
         name = tenant["tenant"]
         answer: dict[str, Any] = {"tenant": name, "operation": operation.name, "changed": False}
+        began = time.monotonic()
         try:
             with locked(node.state.locks, f"tenant-{name}", node.owner, _LOCK_WAIT):
                 job = Job(node, tenant, secrets[name], params.get(name), private.get(name))
@@ -64,10 +66,27 @@ def operate(
         except (MemcloudError, OSError) as error:
             text = str(error)
             answer["error"] = text if text.startswith(name) else f"{name}: {text}"
+        if operation.marks or answer["changed"] or answer.get("error"):
+            words = [str(answer.get("message") or "")]
+            hidden = {**secrets[name], **_texts(private.get(name) or {})}
+            spent = time.monotonic() - began
+            failure = str(answer.get("error") or "")
+            node.journal.note(tenant, hidden, operation.name, words, failure, spent)
         return answer
 
     with ThreadPoolExecutor(max(1, int(node.platform["parallelism"]))) as pool:
         return list(pool.map(one, tenants))
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    """The texts among values, however deep."""
+    found: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, str):
+            found[name] = value
+        elif isinstance(value, Mapping):
+            found.update({f"{name}.{inner}": text for inner, text in _texts(value).items()})
+    return found
 
 
 def _run(operation: Operation, job: Job) -> dict[str, Any]:

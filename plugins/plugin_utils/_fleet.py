@@ -16,6 +16,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible.context import CLIARGS
 from ansible.parsing.vault import EncryptedString
 from ansible_collections.memcloud.memmachine.plugins.module_utils._defaults import load_defaults
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
@@ -144,8 +145,13 @@ def _needs_templating(value: Any) -> bool:
     return isinstance(value, EncryptedString)
 
 
-def batches(parsed: Iterable[tuple[Tenant, Platform]]) -> list[dict[str, Any]]:
-    """The tenants' inputs by node: what one call to a node gets."""
+def batches(
+    parsed: Iterable[tuple[Tenant, Platform]], run: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """The tenants' inputs by node: what one call to a node gets.
+
+    :param run: who runs what, for the journal.
+    """
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for tenant, platform in parsed:
         key = (tenant.node, platform.name, platform.data_dir)
@@ -155,7 +161,7 @@ def batches(parsed: Iterable[tuple[Tenant, Platform]]) -> list[dict[str, Any]]:
                 "node": tenant.node,
                 "representative": tenant.name,
                 "interpreter": os.path.join(platform.node_venv, "bin", "python"),
-                "platform": platform_inputs(platform),
+                "platform": {**platform_inputs(platform), "run": dict(run or {})},
                 "tenants": [],
             }
         batch["tenants"].append(tenant_inputs(tenant, platform))
@@ -167,9 +173,20 @@ def secrets_of(parsed: Iterable[tuple[Tenant, Platform]]) -> dict[str, dict[str,
     return {tenant.name: tenant_secrets(tenant, platform) for tenant, platform in parsed}
 
 
+def run_origin(task_vars: Mapping[str, Any]) -> dict[str, str]:
+    """Who runs this, which playbook it is, and the job if there is one."""
+    user = task_vars.get("awx_user_name") or task_vars.get("tower_user_name") or getpass.getuser()
+    job = os.environ.get("JOB_ID") or os.environ.get("AWX_JOB_ID")
+    played = [os.path.splitext(os.path.basename(path))[0] for path in CLIARGS.get("args") or ()]
+    return {
+        "who": f"{user}@{socket.gethostname()}",
+        "playbook": ", ".join(name.rpartition(".")[2] for name in played),
+        "job": str(job or ""),
+    }
+
+
 def run_owner(task_vars: Mapping[str, Any]) -> str:
     """Who runs this, for the locks: a person, a machine, and the job if there is one."""
-    job = os.environ.get("JOB_ID") or os.environ.get("AWX_JOB_ID")
-    user = task_vars.get("awx_user_name") or task_vars.get("tower_user_name") or getpass.getuser()
-    owner = f"{user}@{socket.gethostname()} (process {os.getppid()})"
-    return f"{owner}, job {job}" if job else owner
+    origin = run_origin(task_vars)
+    owner = f"{origin['who']} (process {os.getppid()})"
+    return f"{owner}, job {origin['job']}" if origin["job"] else owner
