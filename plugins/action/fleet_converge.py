@@ -63,6 +63,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
 
 def _line(entry: Mapping[str, Any]) -> str:
+    words = [str(entry.get("state"))]
     if entry.get("proof"):
-        return f"{entry['state']}, memory round trip proved after {entry['proof']['found']:.1f} s"
-    return str(entry.get("state"))
+        words.append(f"memory round trip proved after {entry['proof']['found']:.1f} s")
+    if entry.get("held_seconds"):
+        words.append(f"requests waited at most {entry['held_seconds']:.1f} s")
+    return ", ".join(words)

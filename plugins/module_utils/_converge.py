@@ -78,6 +78,8 @@ class Converger:
     :param contents: text of each file whose desired state carries only a fingerprint.
     :param written: record of files with secrets; brought up to date while writing.
     :param before_start: called once all is in place and before containers start.
+    :param before_app: called once the databases have been started and before the app is, also
+        when nothing differs.
     """
 
     def __init__(
@@ -87,18 +89,20 @@ class Converger:
         contents: Mapping[str, str],
         written: dict[str, dict[str, str]],
         before_start: Callable[[], None] | None = None,
+        before_app: Callable[[], None] | None = None,
     ) -> None:
         self._engine = engine
         self._desired = desired
         self._contents = contents
         self._written = written
         self._before_start = before_start
+        self._before_app = before_app
         self._containers = {container.name: container for container in desired.containers}
 
     def apply(self, found: Found, images: Mapping[str, str | None]) -> list[Drift]:
         """Compare once more and bring about what differs; returns the differences."""
         drifts = compare(self._desired, found, images, self._written)
-        if not drifts:
+        if not drifts and self._before_app is None:
             return []
         todo = self._container_actions(drifts)
         missing = sorted({r for r, image in images.items() if image is None})
@@ -126,14 +130,16 @@ class Converger:
         )
         if self._before_start is not None:
             self._before_start()
-        self._parallel(
-            self._engine.start,
-            [
-                name
-                for name, action in todo.items()
-                if action in (*_NEW, "start", "restart") and self._containers[name].running
-            ],
-        )
+        starting = [
+            name
+            for name, action in todo.items()
+            if action in (*_NEW, "start", "restart") and self._containers[name].running
+        ]
+        if self._before_app is not None:
+            self._parallel(self._engine.start, [n for n in starting if not self._is_app(n)])
+            self._before_app()
+            starting = [name for name in starting if self._is_app(name)]
+        self._parallel(self._engine.start, starting)
         return drifts
 
     def _container_actions(self, drifts: list[Drift]) -> dict[str, str]:
@@ -177,17 +183,17 @@ class Converger:
                     "fingerprint": file.fingerprint,
                 }
 
-    def _stop(self, names: list[str]) -> None:
-        def is_app(name: str) -> bool:
-            container = self._containers.get(name)
-            return container.role == APP if container else name.endswith("-" + APP)
+    def _is_app(self, name: str) -> bool:
+        container = self._containers.get(name)
+        return container.role == APP if container else name.endswith("-" + APP)
 
+    def _stop(self, names: list[str]) -> None:
         def stop(name: str) -> None:
             container = self._containers.get(name)
             self._engine.stop(name, container.stop_timeout if container else 10)
 
-        self._parallel(stop, [name for name in names if is_app(name)])
-        self._parallel(stop, [name for name in names if not is_app(name)])
+        self._parallel(stop, [name for name in names if self._is_app(name)])
+        self._parallel(stop, [name for name in names if not self._is_app(name)])
 
     def _networks_and_volumes(self, drifts: list[Drift]) -> None:
         for drift in drifts:

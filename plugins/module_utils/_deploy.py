@@ -45,6 +45,12 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import (
     compare,
     observe,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._rotation import (
+    is_due,
+    present_version,
+    version_of,
+    words_of,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     LABEL_UID,
     Drift,
@@ -69,6 +75,7 @@ class TenantResult:
     error: str = ""
     proof: dict[str, float] | None = None
     state: str = ""
+    held_seconds: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for a module's result."""
@@ -80,6 +87,7 @@ class TenantResult:
             "error": self.error,
             "proof": self.proof,
             "state": self.state,
+            "held_seconds": self.held_seconds,
         }
 
 
@@ -116,6 +124,7 @@ class TenantNode(Node):
                 if tenant["state"] != "deleted" and self.hosts_file(known, check_mode=True):
                     what = "is not in the hosts file"
                     result.drift.append(Drift("hostname", tenant["hostname"], "write", what))
+                result.drift += self._rotation(tenant, record)
                 result.drift += self._unproved(tenant, record, mine, purge)
             except MemcloudError as error:
                 result.error = str(error)
@@ -277,15 +286,40 @@ class TenantNode(Node):
             version=tenant["version"],
         )
         result.drift += self.certificate(tenant)
-        result.drift += job.bring()
+        result.drift += self._bring(job)
         if before != tenant["state"]:
             result.drift += self._unproved(tenant, {**record, "state": before}, Found(), False)
         self.write_hosts_file()
         wait_for_router(self.platform["edge_api_port"], f"{job.name}-api@file", job.name)
         if tenant["state"] == "running":
             result.proof = job.prove()
+        if job.held:
+            job.release()
+            result.held_seconds = job.held_seconds
         result.state = record["state"] = tenant["state"]
         job.save()
+
+    def _bring(self, job: Job) -> list[Drift]:
+        """Bring about what differs; clients of a tenant that serves wait and see no error.
+
+        The app stops with its databases: it would keep connections that lead nowhere.
+        """
+        rotates = self._rotation(job.tenant, job.record)
+        serves = job.tenant["state"] == "running" and "proved" in job.record
+        differences = job.differences() if serves else []
+        if not any(d.object == "container" and d.action != "update" for d in differences):
+            return rotates + job.bring()
+        job.hold()
+        job.drain()
+        job.bring()
+        return rotates + differences
+
+    def _rotation(self, tenant: Mapping[str, Any], record: Mapping[str, Any]) -> list[Drift]:
+        if tenant["state"] == "deleted" or not is_due(tenant, record):
+            return []
+        before, after = words_of(present_version(record)), words_of(version_of(tenant))
+        what = "has not its present password yet"
+        return [Drift("database", "neo4j", "rotate", what, before, after)]
 
     def _try_first(self, tenant: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
         """Try model provider and configuration before the first container exists."""

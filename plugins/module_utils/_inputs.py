@@ -13,6 +13,7 @@ import hashlib
 import hmac
 from typing import Any
 
+from ansible_collections.memcloud.memmachine.plugins.module_utils._rotation import NEO4J_BEFORE
 from ansible_collections.memcloud.memmachine.plugins.module_utils._secrets import (
     derive,
     hash_api_key,
@@ -73,6 +74,24 @@ def tenant_secrets(tenant: Tenant, platform: Platform) -> dict[str, str]:
     return secrets
 
 
+def sent_secrets(tenant: Tenant, platform: Platform) -> dict[str, str]:
+    """The secrets as the node gets them: with what it needs to replace a password."""
+    before = (
+        derive(platform.root_keys, version, tenant.uid, DERIVED["neo4j"], epoch)
+        for version, epoch in _versions_before(tenant, platform)
+    )
+    return {**tenant_secrets(tenant, platform), NEO4J_BEFORE: " ".join(before)}
+
+
+def _versions_before(tenant: Tenant, platform: Platform) -> list[tuple[int, int]]:
+    """Root key and epoch that a password may be of, when it is not of the present ones."""
+    version, epoch = tenant.root_key_version, tenant.secret_epoch
+    known = sorted(platform.root_keys)
+    others = [v for v in known if v < version][-1:] + [v for v in known if v > version][:1]
+    candidates = [(version, epoch - 1), *((other, epoch) for other in others)]
+    return [(v, e) for v, e in candidates if e > 0]
+
+
 def fingerprints(secrets: dict[str, str]) -> dict[str, str]:
     """Values that change with the secrets and from which no secret can be guessed.
 
@@ -124,6 +143,7 @@ def tenant_inputs(tenant: Tenant, platform: Platform) -> dict[str, Any]:
             "version": tenant.root_key_version,
             "check": root_key_check(platform.root_keys[tenant.root_key_version]),
         },
+        "secret_epoch": tenant.secret_epoch,
         "probe_sha256": hash_api_key(secrets["probe"]),
         "fingerprints": fingerprints(secrets),
     }

@@ -31,8 +31,21 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api impo
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
-from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import Found, observe
+from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import addresses_of
+from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import (
+    Found,
+    compare,
+    observe,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import Edge, Probe
+from ansible_collections.memcloud.memmachine.plugins.module_utils._rotation import (
+    NEO4J_BEFORE,
+    forget_neo4j_users,
+    is_due,
+    present_version,
+    set_neo4j_password,
+    version_of,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     LABEL_UID,
     Desired,
@@ -188,18 +201,59 @@ class Job:
         """
         desired, contents = self.desired(tenant)
         os.makedirs(self.paths.home, mode=0o711, exist_ok=True)
-        found = observe(self.engine, self.platform["name"], [self.name]).get(self.name, Found())
+        self.record.setdefault("passwords", present_version(self.record) or version_of(self.tenant))
+        due = is_due(self.tenant, self.record)
 
         def remember() -> None:
             self.record["state"] = "updating" if self.record.get("operation") else "deploying"
             self.save()
 
         images = image_ids(self.engine, [desired])
-        converger = Converger(self.engine, desired, contents, self.record["files"], remember)
-        drifts = converger.apply(found, images)
+        before_app = self.change_passwords if due else None
+        converger = Converger(
+            self.engine, desired, contents, self.record["files"], remember, before_app
+        )
+        drifts = converger.apply(self._found(), images)
         gate = next(file.content for file in desired.files if file.path == self.paths.gate)
         wait_for_gate(self.platform["gate_port"], self.name, gate)
         return drifts
+
+    def differences(self) -> list[Drift]:
+        """What :meth:`bring` would change now."""
+        desired, _contents = self.desired()
+        images = image_ids(self.engine, [desired])
+        return compare(desired, self._found(), images, self.record["files"])
+
+    def _found(self) -> Found:
+        return observe(self.engine, self.platform["name"], [self.name]).get(self.name, Found())
+
+    def change_passwords(self) -> None:
+        """Give Neo4j the password that is in the tenant's files (PostgreSQL took it at its start).
+
+        A Neo4j that should stand still is started for this alone. Done again after a run that was
+        killed, it finds out which password Neo4j has.
+        """
+        container = self.container("neo4j")
+        state = (self.engine.inspect(container) or {}).get("State") or {}
+        runs = bool(state.get("Running"))
+        if not runs:
+            self.engine.start(container)
+        host = addresses_of(self.platform["subnet_pool"], self.slot).neo4j
+        password = self.secrets["neo4j"]
+        candidates = self.secrets.get(NEO4J_BEFORE, "").split()
+        if not set_neo4j_password(host, password, candidates):
+            self.stop("neo4j")
+            auth_ini = os.path.join(self.paths.neo4j, "auth.ini")
+            forget_neo4j_users(self.volume_path("neo4j"), auth_ini)
+            self.engine.start(container)
+            if not set_neo4j_password(host, password, ()):
+                raise MemcloudError(
+                    f"{self.name}: Neo4j does not take its new password: see the log of {container}"
+                )
+        if not runs:
+            self.stop("neo4j")
+        self.record["passwords"] = version_of(self.tenant)
+        self.save()
 
     def prove(self, deadline: float = 180.0) -> dict[str, float]:
         """Store, find and delete a memory through the edge, whatever the gate does with others.

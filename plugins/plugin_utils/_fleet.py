@@ -25,8 +25,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inputs import (
     platform_inputs,
+    sent_secrets,
     tenant_inputs,
-    tenant_secrets,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import (
     Platform,
@@ -170,7 +170,7 @@ def batches(
 
 def secrets_of(parsed: Iterable[tuple[Tenant, Platform]]) -> dict[str, dict[str, str]]:
     """The secrets of tenants by name, for their node alone."""
-    return {tenant.name: tenant_secrets(tenant, platform) for tenant, platform in parsed}
+    return {tenant.name: sent_secrets(tenant, platform) for tenant, platform in parsed}
 
 
 def run_origin(task_vars: Mapping[str, Any]) -> dict[str, str]:

@@ -88,8 +88,9 @@ class FakeEngine:
 
     def stop(self, name, timeout):
         self.calls.append(("stop", name))
-        state = {"Running": False, "Status": "exited", "ExitCode": 0}
-        self.found_containers[name]["State"] = state
+        if name in self.found_containers:
+            state = {"Running": False, "Status": "exited", "ExitCode": 0}
+            self.found_containers[name]["State"] = state
 
     def remove_container(self, name):
         self.calls.append(("remove", name))

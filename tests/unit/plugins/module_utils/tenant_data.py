@@ -8,8 +8,8 @@ import hashlib
 from ansible_collections.memcloud.memmachine.plugins.module_utils._defaults import load_defaults
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inputs import (
     platform_inputs,
+    sent_secrets,
     tenant_inputs,
-    tenant_secrets,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import parse_platform
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import parse_tenant
@@ -34,5 +34,5 @@ def make(data_dir="/var/lib/memcloud/mc", name="acme", **variables):
     return (
         platform_inputs(platform),
         tenant_inputs(tenant, platform),
-        tenant_secrets(tenant, platform),
+        sent_secrets(tenant, platform),
     )

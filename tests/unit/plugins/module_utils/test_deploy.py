@@ -154,6 +154,57 @@ def test_one_failure_does_not_stop_the_others(node):
     assert results["globex"].error == ""
 
 
+def test_a_restart_keeps_requests_waiting_and_a_change_of_limits_does_not(node):
+    node.converge("acme")
+    changed = node.converge("acme", tenant_limits={"burst": 7})["acme"]
+    assert (changed.held_seconds, node.engine.calls) == (0.0, [])
+
+    node.converge("acme")
+    node.engine.stop("mc-acme-postgres", 1)
+    repaired = node.converge("acme")["acme"]
+    assert repaired.held_seconds > 0
+    assert [drift.name for drift in repaired.drift] == ["mc-acme-postgres"]
+    assert node.engine.calls == [
+        ("stop", "mc-acme-app"),
+        ("start", "mc-acme-postgres"),
+        ("start", "mc-acme-app"),
+    ]
+    assert node.plan("acme")["acme"].drift == []
+
+
+def test_new_passwords_reach_neo4j_before_the_app_starts(node, monkeypatch):
+    def change(host, password, candidates):
+        node.engine.calls.append(("password", len(candidates)))
+        return True
+
+    monkeypatch.setattr(_job, "set_neo4j_password", change)
+    node.converge("acme")
+    assert node.record("acme")["passwords"] == {"root_key": 1, "epoch": 1}
+    words = [drift.words() for drift in node.plan("acme", tenant_secret_epoch=2)["acme"].drift]
+    assert any("(epoch 1 of root key 1 -> epoch 2 of root key 1)" in line for line in words)
+
+    assert node.converge("acme", tenant_secret_epoch=2)["acme"].error == ""
+    assert node.engine.calls == [
+        ("stop", "mc-acme-app"),
+        ("stop", "mc-acme-postgres"),
+        ("start", "mc-acme-postgres"),
+        ("password", 1),
+        ("start", "mc-acme-app"),
+    ]
+    assert node.plan("acme", tenant_secret_epoch=2)["acme"].drift == []
+
+    # A tenant that stands still: Neo4j is started for this alone.
+    node.converge("acme", tenant_secret_epoch=2, tenant_state="paused")
+    paused = {"tenant_secret_epoch": 3, "tenant_state": "paused"}
+    assert node.converge("acme", **paused)["acme"].error == ""
+    assert node.engine.calls == [
+        ("start", "mc-acme-neo4j"),
+        ("password", 1),
+        ("stop", "mc-acme-neo4j"),
+    ]
+    assert node.plan("acme", **paused)["acme"].drift == []
+
+
 def test_paused_stays_paused(node):
     node.converge("acme")
     result = node.converge("acme", tenant_state="paused")["acme"]

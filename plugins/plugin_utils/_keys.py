@@ -1,0 +1,171 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The API keys of a tenant's entry: one more, another one for a name, one less.
+
+Several keys can be live, each under a name. A rotated key stays beside its successor, under the
+same name and with its end written to it, which the gate enforces by itself.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+
+DEFAULT_NAME = "default"
+Key = Mapping[str, Any]
+
+_DURATION = re.compile(r"(\d+)\s*(s|m|h|d|w)?\Z")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True)
+class KeyChange:
+    """What becomes of a tenant's keys.
+
+    :param keys: the keys as they stand in the entry afterwards.
+    :param ends: when the keys that were replaced or revoked end; empty for at once.
+    """
+
+    keys: list[dict[str, Any]]
+    ends: str = ""
+
+
+def seconds_of(text: Any, option: str) -> int:
+    """Seconds of a duration such as 24h, 30m, 7d or 0.
+
+    :param option: the option that it was given for, for the error.
+    """
+    match = _DURATION.match(str(text).strip().lower())
+    number = int(match.group(1)) if match else 0
+    unit = match.group(2) if match else None
+    if not match or (unit is None and number):
+        raise MemcloudError(
+            f"{option}: {text!r} is no length of time: write a number with s, m, h, d or w, as "
+            "24h; or 0"
+        )
+    return number * _SECONDS[unit or "s"]
+
+
+def moment_of(text: Any, now: datetime.datetime, option: str) -> str:
+    """The moment that was meant by a date, a time, or a length of time from now."""
+    given = str(text).strip()
+    if _DURATION.match(given.lower()):
+        return _after(now, seconds_of(given, option))
+    try:
+        moment = datetime.datetime.fromisoformat(re.sub("[zZ]$", "+00:00", given))
+    except ValueError:
+        raise MemcloudError(
+            f"{option}: {text!r} is neither a moment as 2027-01-31T00:00:00Z nor a length of time "
+            "as 90d"
+        ) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.timezone.utc)
+    if moment <= now:
+        raise MemcloudError(f"{option}: {given} has passed already")
+    return moment.astimezone(datetime.timezone.utc).strftime(_FORMAT)
+
+
+def live(keys: Sequence[Key], now: datetime.datetime) -> list[dict[str, Any]]:
+    """The keys that have not ended: what has ended opens nothing and is not kept."""
+    return [dict(key) for key in keys if not _ended(key, now)]
+
+
+def rotated(
+    tenant: str, keys: Sequence[Key], new: Key, overlap: int, now: datetime.datetime
+) -> KeyChange:
+    """The keys after one of them got a successor.
+
+    :param new: record of the successor, with the name of the key that it replaces.
+    :param overlap: seconds that the replaced key lives on.
+    """
+    present = live(keys, now)
+    name = new["name"]
+    if not any(key.get("name") == name for key in present):
+        raise MemcloudError(
+            f"{tenant}: has no key {name} that could be rotated{_known(present)}; add_key makes one"
+        )
+    _check_new(tenant, present, new)
+    ends = _after(now, overlap)
+    kept = []
+    for key in present:
+        if key.get("name") == name:
+            if not overlap:
+                continue
+            key["expires"] = min(_text(key.get("expires")) or ends, ends)
+        kept.append(key)
+    return KeyChange([dict(new), *kept], ends if overlap else "")
+
+
+def added(tenant: str, keys: Sequence[Key], new: Key, now: datetime.datetime) -> KeyChange:
+    """The keys with one more, under a name of its own."""
+    present = live(keys, now)
+    if any(key.get("name") == new["name"] for key in present):
+        raise MemcloudError(
+            f"{tenant}: has a key {new['name']} already: choose another key_name, or replace it "
+            "with rotate_keys"
+        )
+    _check_new(tenant, present, new)
+    return KeyChange([*present, dict(new)])
+
+
+def revoked(tenant: str, keys: Sequence[Key], name: str, now: datetime.datetime) -> KeyChange:
+    """The keys without those of a name, which end at once."""
+    present = live(keys, now)
+    rest = [key for key in present if key.get("name") != name]
+    if len(rest) == len(present):
+        if any(key.get("name") == name for key in keys):
+            return KeyChange(rest)  # it has ended; only its record goes
+        raise MemcloudError(f"{tenant}: has no key {name}{_known(present)}")
+    if not rest:
+        raise MemcloudError(
+            f"{tenant}: {name} is its only key: replace it at once with rotate_keys -e overlap=0, "
+            "or shut the tenant with suspend_tenant"
+        )
+    return KeyChange(rest)
+
+
+def _check_new(tenant: str, present: Sequence[Key], new: Key) -> None:
+    for key in present:
+        if key.get("sha256") == new["sha256"]:
+            raise MemcloudError(
+                f"{tenant}: api_key_sha256 is the present key {key.get('name')}: a new key has "
+                "another hash"
+            )
+
+
+def _ended(key: Key, now: datetime.datetime) -> bool:
+    expires = _text(key.get("expires"))
+    return bool(expires) and expires <= now.astimezone(datetime.timezone.utc).strftime(_FORMAT)
+
+
+def _after(now: datetime.datetime, seconds: int) -> str:
+    moment = now.astimezone(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
+    return moment.strftime(_FORMAT)
+
+
+def _text(moment: Any) -> str:
+    """A moment of an entry as text; YAML may have read it as one already."""
+    if not moment:
+        return ""
+    if isinstance(moment, str):
+        try:
+            moment = datetime.datetime.fromisoformat(re.sub("[zZ]$", "+00:00", moment.strip()))
+        except ValueError:
+            return str(moment)
+    if isinstance(moment, datetime.date) and not isinstance(moment, datetime.datetime):
+        moment = datetime.datetime(moment.year, moment.month, moment.day)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.timezone.utc)
+    return str(moment.astimezone(datetime.timezone.utc).strftime(_FORMAT))
+
+
+def _known(present: Sequence[Key]) -> str:
+    names = sorted({str(key.get("name")) for key in present})
+    return f" (it has {', '.join(names)})" if names else ""
