@@ -15,10 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._converge import Converger
-from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
-    MISSING_IMAGE,
-    desired_tenant,
-)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import desired_tenant
 from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api import (
     wait_for_gate,
     wait_for_router,
@@ -27,13 +24,12 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
     MemcloudError,
     VariableError,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job, embedder_of
-from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import locked, now
-from ansible_collections.memcloud.memmachine.plugins.module_utils._memmachine_config import (
-    tenant_configuration,
-    validate_in_image,
+from ansible_collections.memcloud.memmachine.plugins.module_utils._job import (
+    Job,
+    embedder_of,
+    kept_too_long,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._model_check import check_model
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import locked, now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import (
     FIRST_SLOT,
@@ -54,9 +50,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._rotation impo
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     LABEL_UID,
     Drift,
-    canonical_json,
     diff_of,
-    sha256,
 )
 
 # Room that must be free where the engine and the platform keep their data.
@@ -126,6 +120,7 @@ class TenantNode(Node):
                     result.drift.append(Drift("hostname", tenant["hostname"], "write", what))
                 result.drift += self._rotation(tenant, record)
                 result.drift += self._unproved(tenant, record, mine, purge)
+                result.drift += _kept(tenant, record)
             except MemcloudError as error:
                 result.error = str(error)
         return results
@@ -271,7 +266,7 @@ class TenantNode(Node):
 
     def _deploy(self, job: Job, result: TenantResult) -> None:
         tenant, record = job.tenant, job.record
-        self._try_first(tenant, job.secrets)
+        self.try_first(tenant, job.secrets)
         key = tenant["root_key"]
         self.state.remember_root_key(key["version"], key["check"], self.owner)
         record.setdefault("created", now())
@@ -296,6 +291,8 @@ class TenantNode(Node):
         if job.held:
             job.release()
             result.held_seconds = job.held_seconds
+        result.drift += _kept(tenant, record)
+        job.clean()
         result.state = record["state"] = tenant["state"]
         job.save()
 
@@ -321,30 +318,6 @@ class TenantNode(Node):
         what = "has not its present password yet"
         return [Drift("database", "neo4j", "rotate", what, before, after)]
 
-    def _try_first(self, tenant: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
-        """Try model provider and configuration before the first container exists."""
-        image = self.facts(tenant, {}, 0).images.get("memmachine", MISSING_IMAGE)
-        if self.engine.image_id(image) is None:
-            raise MemcloudError(
-                f"{tenant['tenant']}: this node has no image of MemMachine {tenant['version']}: "
-                "run setup_node for it, or deploy_tenant, which builds it"
-            )
-        text = tenant_configuration(
-            version=tenant["version"],
-            postgres_host="192.0.2.1",
-            neo4j_host="192.0.2.2",
-            model=tenant["model"],
-            secrets={key: "x" * len(value) for key, value in secrets.items()},
-        )
-        with locked(self.state.locks, "checks", self.owner, wait=120):
-            check_model(self.engine, self.state, self.platform, tenant, secrets, image)
-            mark = sha256(canonical_json([image, text]))[:32]
-            remembered = self.state.path("checked", f"configuration-{mark}")
-            if not os.path.exists(remembered):
-                validate_in_image(self.engine.client, image, text)
-                with open(remembered, "w", encoding="utf-8"):
-                    pass
-
     def _delete(self, tenant: Mapping[str, Any], purge: bool, result: TenantResult) -> None:
         name = tenant["tenant"]
         desired, _contents = desired_tenant(tenant, self.platform, self.facts(tenant, {}, 0))
@@ -365,6 +338,15 @@ class TenantNode(Node):
             record.update(state="deleted", changed=now(), deleted=now())
             self.state.write_tenant(name, record)
         self.write_hosts_file()
+
+
+def _kept(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> list[Drift]:
+    """Databases of before an update that have been kept as long as they should be."""
+    if not kept_too_long(record, int(record.get("generation") or 1)):
+        return []
+    until = record["previous"]["keep_until"]
+    what = "keeps what was before its update no longer"
+    return [Drift("tenant", tenant["tenant"], "forget", what, "kept", f"until {until}")]
 
 
 def _volumes_of(tenant: Mapping[str, Any], found: Found) -> list[str]:
@@ -402,7 +384,7 @@ def _check_version(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> None
     raise VariableError(
         tenant["tenant"],
         "tenant_version",
-        f"is {tenant['version']}, but the tenant's memories were stored by MemMachine {stored}, "
-        "and a version must not change under them without a restore point: set tenant_version to "
-        f"{stored}, or create a new tenant of {tenant['version']}. Nothing was touched",
+        f"is {tenant['version']}, but the tenant's memories were stored by MemMachine {stored}: "
+        f"run update_tenant -e tenant={tenant['tenant']}, which brings them along and goes back "
+        f"by itself when it fails, or set tenant_version to {stored}. Nothing was touched",
     )

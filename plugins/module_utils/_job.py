@@ -56,6 +56,8 @@ ROLES = (*DATABASES, "app")
 # Seconds after which a server that does not stop is killed. The app lets requests end and cuts
 # streams by itself.
 _STOP_SECONDS = {"app": 15, "postgres": 30, "neo4j": 30}
+# A server may end because its databases were not there yet; one that does so again is broken.
+_RESTARTS = 3
 
 
 class Job:
@@ -123,6 +125,11 @@ class Job:
         """Name of one of the tenant's containers."""
         return container_name(self.platform["name"], self.name, role)
 
+    def address(self, role: str) -> str:
+        """Where a container answers on the node: the app in its own network."""
+        addresses = addresses_of(self.platform["subnet_pool"], self.slot)
+        return str(getattr(addresses, role))
+
     def volume(self, role: str, generation: int | None = None) -> str:
         """Name of a database's volume, of the present generation when none is given."""
         return volume_of(self.tenant, self.platform, role, generation or self.generation)
@@ -155,6 +162,14 @@ class Job:
         finally:
             spent = time.monotonic() - began
             self.seconds[name] = round(self.seconds.get(name, 0.0) + spent, 3)
+
+    def keep_images(self, version: str) -> None:
+        """Have the record name the images in which the tenant differs from its node, no others."""
+        own = self.node.images_of(version)
+        images = self.record.pop("images", None) or {}
+        differ = {kind: image for kind, image in images.items() if own.get(kind) != image}
+        if differ:
+            self.record["images"] = differ
 
     # -- the gate -----------------------------------------------------------------------------
 
@@ -261,15 +276,9 @@ class Job:
         :raises MemcloudError: with the step that failed and the last words of dead containers.
         """
         wait_for_router(self.platform["edge_api_port"], f"{self.name}-api@file", self.name)
-        tls = self.platform["tls_mode"] != "off"
-        port = self.platform["https_port"] if tls else self.platform["http_port"]
-        authority = None
-        if self.platform["tls_mode"] == "local_ca":
-            authority = self.state.path("edge", "ca.crt")
-        edge = Edge(self.tenant["hostname"], port, tls, authority)
-        probe = Probe(self.name, edge, self.secrets["probe"], deadline)
+        probe = self.probe(deadline)
         try:
-            probe.wait_ready()
+            probe.wait_ready(self._check_alive)
             self.record["embedder"] = embedder_of(self.tenant)
             self.save()
             proof = probe.round_trip().as_dict()
@@ -277,6 +286,22 @@ class Job:
             raise MemcloudError(f"{error}{self.last_words()}") from error
         self.record.update(proved=now(), proof=proof)
         return proof
+
+    def probe(self, deadline: float = 180.0) -> Probe:
+        """What asks the tenant through the edge, whatever the gate does with others."""
+        tls = self.platform["tls_mode"] != "off"
+        port = self.platform["https_port"] if tls else self.platform["http_port"]
+        authority = None
+        if self.platform["tls_mode"] == "local_ca":
+            authority = self.state.path("edge", "ca.crt")
+        edge = Edge(self.tenant["hostname"], port, tls, authority)
+        return Probe(self.name, edge, self.secrets["probe"], deadline)
+
+    def _check_alive(self) -> None:
+        """Raise when the server ends each time it is started: waiting longer is no use."""
+        found = self.engine.inspect(self.container("app")) or {}
+        if int(found.get("RestartCount") or 0) >= _RESTARTS:
+            raise MemcloudError(f"{self.name}: the server does not stay up")
 
     def last_words(self) -> str:
         """What the tenant's containers that do not run have to say."""
@@ -314,7 +339,9 @@ class Job:
         shutil.rmtree(os.path.join(self.paths.home, "work"), ignore_errors=True)
         kept = {self.volume(role) for role in DATABASES}
         previous = (self.record.get("previous") or {}).get("generation")
-        if previous:
+        if previous and kept_too_long(self.record, self.generation):
+            self.record.pop("previous")
+        elif previous:
             kept |= {self.volume(role, int(previous)) for role in DATABASES}
         for volume in self.engine.volumes(self.platform["name"]):
             mine = (volume.get("Labels") or {}).get(LABEL_UID) == self.tenant["uid"]
@@ -329,6 +356,15 @@ class Job:
         if any(mount.get("Name") == volume for mount in found.get("Mounts") or ()):
             self.engine.stop(self.container(role), _STOP_SECONDS[role])
             self.engine.remove_container(self.container(role))
+
+
+def kept_too_long(record: Mapping[str, Any], generation: int) -> bool:
+    """Whether the databases of before an update have been kept as long as they should be."""
+    previous = record.get("previous") or {}
+    if previous.get("generation") in (None, generation):
+        return False
+    until = str(previous.get("keep_until") or "")
+    return bool(until) and until <= now()
 
 
 def as_recorded(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:

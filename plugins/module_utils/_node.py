@@ -10,14 +10,26 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._certificates import ensure_leaf
-from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import Facts
+from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
+    MISSING_IMAGE,
+    Facts,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import Engine
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._hosts_file import ensure_hosts
 from ansible_collections.memcloud.memmachine.plugins.module_utils._journal import Journal
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import locked
+from ansible_collections.memcloud.memmachine.plugins.module_utils._memmachine_config import (
+    tenant_configuration,
+    validate_in_image,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._model_check import check_model
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import NodeState
-from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import Drift
+from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
+    Drift,
+    canonical_json,
+    sha256,
+)
 
 
 class Node:
@@ -39,23 +51,59 @@ class Node:
     def facts(
         self, tenant: Mapping[str, Any], record: Mapping[str, Any], slot: int, held: bool = False
     ) -> Facts:
-        """What only this node knows of a tenant, for its desired state."""
-        images: dict[str, str] = {
-            kind: self.images[kind]["id"] for kind in ("postgres", "neo4j") if kind in self.images
-        }
-        version = (self.images.get("memmachine") or {}).get(tenant["version"])
-        if version:
-            images["memmachine"] = version["id"]
+        """What only this node knows of a tenant, for its desired state.
+
+        :param tenant: inputs; ``images`` and ``generation`` in them are those of an operation
+            that tries something, and count before the record's.
+        """
+        images = self.images_of(tenant["version"])
+        if tenant["version"] == record.get("version", tenant["version"]):
+            images.update(record.get("images") or {})
+        images.update(tenant.get("images") or {})
         return Facts(
             slot,
             images,
             self._cpus,
-            generation=int(record.get("generation") or 1),
+            generation=int(tenant.get("generation") or record.get("generation") or 1),
             held=held,
             asleep=bool(record.get("asleep")),
             woken=bool(record.get("woken")),
             writes=str(record.get("writes") or "open"),
         )
+
+    def images_of(self, version: str) -> dict[str, str]:
+        """The images that this node has now, by kind, for a server version."""
+        images: dict[str, str] = {
+            kind: self.images[kind]["id"] for kind in ("postgres", "neo4j") if kind in self.images
+        }
+        server = (self.images.get("memmachine") or {}).get(version)
+        if server:
+            images["memmachine"] = server["id"]
+        return images
+
+    def try_first(self, tenant: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
+        """Try model provider and configuration before a container of the version exists."""
+        image = self.facts(tenant, {}, 0).images.get("memmachine", MISSING_IMAGE)
+        if self.engine.image_id(image) is None:
+            raise MemcloudError(
+                f"{tenant['tenant']}: this node has no image of MemMachine {tenant['version']}: "
+                "run setup_node for it, or deploy_tenant, which builds it"
+            )
+        text = tenant_configuration(
+            version=tenant["version"],
+            postgres_host="192.0.2.1",
+            neo4j_host="192.0.2.2",
+            model=tenant["model"],
+            secrets={key: "x" * len(value) for key, value in secrets.items()},
+        )
+        with locked(self.state.locks, "checks", self.owner, wait=120):
+            check_model(self.engine, self.state, self.platform, tenant, secrets, image)
+            mark = sha256(canonical_json([image, text]))[:32]
+            remembered = self.state.path("checked", f"configuration-{mark}")
+            if not os.path.exists(remembered):
+                validate_in_image(self.engine.client, image, text)
+                with open(remembered, "w", encoding="utf-8"):
+                    pass
 
     def hostnames(self) -> dict[str, str]:
         """Which tenant of this node has which hostname."""

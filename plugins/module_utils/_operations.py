@@ -6,8 +6,19 @@
 from __future__ import annotations
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import Operation
+from ansible_collections.memcloud.memmachine.plugins.module_utils._update import (
+    PlanRollback,
+    PlanUpdate,
+    Rollback,
+    Update,
+)
 
-_ALL: tuple[Operation, ...] = ()
+_ALL: tuple[Operation, ...] = (
+    PlanRollback(),
+    PlanUpdate(),
+    Rollback(),
+    Update(),
+)
 
 
 def operations() -> dict[str, Operation]:

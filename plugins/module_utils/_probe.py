@@ -9,12 +9,14 @@ the gate accepts from the node alone and does not count as activity, and a proje
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import secrets
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,13 +96,15 @@ class Probe:
         self._ready = 0.0
         self._deadline = self._began + deadline
 
-    def wait_ready(self) -> None:
+    def wait_ready(self, check: Callable[[], None] = lambda: None) -> None:
         """Wait until the server answers through the edge.
 
+        :param check: asked again and again; raises when waiting longer is no use.
         :raises ProbeError: with the last answer.
         """
         last = "no answer"
         while time.monotonic() < self._deadline:
+            check()
             try:
                 status, body = self._request("GET", "/api/v2/health", None, 5.0)
                 if status == 200:
@@ -128,8 +132,11 @@ class Probe:
             added = self._elapsed()
             self._search(word)
             found = self._elapsed()
-        finally:
-            self._delete_all()
+        except ProbeError:
+            with contextlib.suppress(ProbeError):  # what failed first is what matters
+                self._delete_all()
+            raise
+        self._delete_all()
         return Proof(self._ready, added, found, self._elapsed())
 
     def _elapsed(self) -> float:

@@ -25,8 +25,9 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._memmachine_im
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import read_json
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import sha256
 
-# Tables of the models, revisions of the migrations, and which tables the migrations look after:
-# the server makes all others when they are missing, and never changes them.
+# Tables of the models, revisions of the migrations, which tables the migrations look after, and
+# which columns the server itself adds when it starts. It makes all other tables when they are
+# missing, and never changes them.
 _SCRIPT = r"""
 import importlib, importlib.util, json, os, re, sys
 from sqlalchemy import MetaData
@@ -36,7 +37,7 @@ names = ("memmachine_server", "memmachine")
 home = next(
     spec.submodule_search_locations[0] for spec in map(importlib.util.find_spec, names) if spec
 )
-dialect, tables, revisions, texts = postgresql.dialect(), {}, {}, ""
+dialect, tables, adds, revisions, texts = postgresql.dialect(), {}, {}, {}, ""
 for directory, _directories, files in os.walk(home):
     for file in sorted(name for name in files if name.endswith(".py")):
         path = os.path.join(directory, file)
@@ -59,6 +60,9 @@ for directory, _directories, files in os.walk(home):
                 metadata = getattr(value, "metadata", None)
                 if isinstance(metadata, MetaData):
                     tables.update(metadata.tables)
+                    added = re.findall(r"ADD COLUMN (?:IF NOT EXISTS )?(\w+)", text)
+                    for table in metadata.tables.values():
+                        adds[table.name] = [name for name in added if name in table.columns]
 print(json.dumps({
     "python": sys.version.split()[0],
     "revisions": revisions,
@@ -66,6 +70,7 @@ print(json.dumps({
         name: {column.name: column.type.compile(dialect) for column in table.columns}
         for name, table in tables.items()
     },
+    "adds": {name: columns for name, columns in adds.items() if columns},
     "migrated": [name for name in tables if '"%s"' % name in texts],
 }))
 """
@@ -107,6 +112,7 @@ class Server:
 
     :param revisions: every revision its migrations know, with those that come before it.
     :param tables: type of each column by table, as its models want them.
+    :param adds: columns by table that it adds by itself, beside its migrations.
     :param migrated: the tables that its migrations change where they are out of date.
     """
 
@@ -114,6 +120,7 @@ class Server:
     python: str
     revisions: Mapping[str, tuple[str, ...]]
     tables: Mapping[str, Mapping[str, str]]
+    adds: Mapping[str, tuple[str, ...]]
     migrated: frozenset[str]
 
     def heads(self) -> frozenset[str]:
@@ -146,6 +153,7 @@ def server_of(version: str, described: Mapping[str, Any]) -> Server:
             table: {name: type_name(kind) for name, kind in columns.items()}
             for table, columns in described["tables"].items()
         },
+        adds={table: tuple(columns) for table, columns in described["adds"].items()},
         migrated=frozenset(described["migrated"]),
     )
 

@@ -115,13 +115,28 @@ def judge(present: str, database: Database, target: Server) -> UpdatePlan:
             RELOAD,
             f"MemMachine {target.version} cannot use the data in place: " + "; ".join(obstacles),
         )
-    if database.revisions != target.heads():
-        before = ", ".join(sorted(database.revisions)) or "none"
-        after = ", ".join(sorted(target.heads()))
-        return UpdatePlan(MIGRATE, f"the database migrates from revision {before} to {after}")
+    changes = migrations(database, target)
+    if changes:
+        return UpdatePlan(MIGRATE, "; ".join(changes))
     if target.version == present:
         return UpdatePlan(NONE, f"MemMachine {present} runs already")
     return UpdatePlan(IMAGE, "both versions use the same tables")
+
+
+def migrations(database: Database, target: Server) -> list[str]:
+    """What a server changes in a database by itself."""
+    found = []
+    if database.revisions != target.heads():
+        before = ", ".join(sorted(database.revisions)) or "none"
+        after = ", ".join(sorted(target.heads()))
+        found.append(f"the database migrates from revision {before} to {after}")
+    found += [
+        f"the server adds column {table}.{column}"
+        for table, columns in sorted(target.adds.items())
+        for column in columns
+        if table in database.tables and column not in database.tables[table]
+    ]
+    return found
 
 
 def unreadable(database: Database, target: Server) -> list[str]:
@@ -132,7 +147,8 @@ def unreadable(database: Database, target: Server) -> list[str]:
     found = []
     for name in sorted(set(database.tables) & set(target.tables) - target.migrated):
         has, wants = database.tables[name], target.tables[name]
-        found += [f"column {name}.{c} is missing" for c in wants if c not in has]
+        added = target.adds.get(name, ())
+        found += [f"column {name}.{c} is missing" for c in wants if c not in has and c not in added]
         found += [
             f"column {name}.{c} is {has[c].type}, not {kind}"
             for c, kind in wants.items()

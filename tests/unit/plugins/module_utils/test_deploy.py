@@ -35,7 +35,7 @@ class FakeProbe:
     def __init__(self, tenant, edge, key, deadline):
         assert key
 
-    def wait_ready(self):
+    def wait_ready(self, check=None):
         FakeProbe.count += 1
         if self.failure:
             raise ProbeError(self.failure)
@@ -59,8 +59,8 @@ def node(tmp_path, monkeypatch):
     monkeypatch.setattr(_node, "Engine", lambda host: engine)
     monkeypatch.setattr(_job, "Probe", FakeProbe)
     monkeypatch.setattr(FakeProbe, "failure", None)
-    monkeypatch.setattr(_deploy, "check_model", lambda *args: None)
-    monkeypatch.setattr(_deploy, "validate_in_image", lambda *args: None)
+    monkeypatch.setattr(_node, "check_model", lambda *args: None)
+    monkeypatch.setattr(_node, "validate_in_image", lambda *args: None)
     for module in (_deploy, _job):
         monkeypatch.setattr(module, "wait_for_router", lambda *args: None)
         monkeypatch.setattr(module, "wait_for_gate", lambda *args: None)

@@ -42,12 +42,18 @@ TABLES = {
 }
 
 
-def described(tables=TABLES, revisions=CHAIN):
-    return {"python": "3.13.5", "tables": tables, "revisions": revisions, "migrated": ["feature"]}
+def described(tables=TABLES, revisions=CHAIN, adds=None):
+    return {
+        "python": "3.13.5",
+        "tables": tables,
+        "revisions": revisions,
+        "adds": adds or {},
+        "migrated": ["feature"],
+    }
 
 
-def server(version, tables=TABLES, revisions=CHAIN):
-    return server_of(version, described(tables, revisions))
+def server(version, tables=TABLES, revisions=CHAIN, adds=None):
+    return server_of(version, described(tables, revisions, adds))
 
 
 def columns(**types):
@@ -89,6 +95,15 @@ def test_another_head_of_the_migrations_needs_a_copy():
 
 def test_a_database_that_no_migration_has_touched_yet_migrates_too():
     assert plan_update("0.3.2", database(), server("0.3.9")).kind == MIGRATE
+
+
+def test_a_column_that_the_server_adds_by_itself_needs_a_copy_too():
+    wanted = {**TABLES, "sessions": {"anything": "VARCHAR", "status": "VARCHAR"}}
+    target = server("0.3.9", wanted, adds={"sessions": ["status"]})
+    plan = plan_update("0.3.6", database("c7"), target)
+    assert (plan.kind, plan.reason) == (MIGRATE, "the server adds column sessions.status")
+    known = database("c7", sessions=columns(anything="text", status="character varying"))
+    assert plan_update("0.3.8", known, target).kind == IMAGE
 
 
 @pytest.mark.parametrize(

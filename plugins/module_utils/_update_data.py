@@ -1,0 +1,214 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A tenant's data on its way into the next generation of its volumes.
+
+The present generation is only read: a copy migrates, or empty databases take in what the old
+server hands out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
+    APP_PORT,
+    DATABASES,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import EngineError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job, as_recorded
+from ansible_collections.memcloud.memmachine.plugins.module_utils._memory_api import (
+    MemoryServer,
+    Project,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._portable import (
+    export_memories,
+    file_sha256,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._portable_import import (
+    Cursor,
+    import_memories,
+    prove_import,
+)
+
+# Room that stays free beside a copy.
+_SPARE_BYTES = 1024**3
+_START_SECONDS = 60.0
+# How often an export is repeated when semantic memory worked on something meanwhile.
+_EXPORTS = 5
+_AS_ADMIN = 'PGPASSWORD="$(cat /run/memcloud/admin_password)" exec '
+
+
+def sql(job: Job, query: str) -> str:
+    """What the tenant's PostgreSQL answers to its administrator."""
+    command = _AS_ADMIN + 'psql -U postgres -d memmachine -v ON_ERROR_STOP=1 -Atc "$1"'
+    return job.execute("postgres", ["sh", "-c", command, "sh", query]).decode().strip()
+
+
+def data_major(job: Job) -> int:
+    """Major version of PostgreSQL whose cluster the tenant's volume holds."""
+    volume = job.volume_path("postgres")
+    found = []
+    for name in os.listdir(volume):
+        mark = os.path.join(volume, name, "PG_VERSION")
+        if os.path.exists(mark):
+            with open(mark, encoding="ascii") as stream:
+                found.append(int(stream.read().split(".")[0]))
+    if not found:
+        raise MemcloudError(f"{job.name}: volume {job.volume('postgres')} holds no cluster")
+    return max(found)
+
+
+@contextlib.contextmanager
+def database_up(job: Job) -> Iterator[None]:
+    """Have PostgreSQL answer for the time of the block, also of a tenant that sleeps."""
+    state = (job.engine.inspect(job.container("postgres")) or {}).get("State") or {}
+    if state.get("Running"):
+        yield
+        return
+    _start_postgres(job)
+    try:
+        yield
+    finally:
+        job.stop("postgres")
+
+
+def check_room(job: Job) -> None:
+    """Raise unless the node has room for a second generation of the tenant's data."""
+    paths = [job.volume_path(role) for role in DATABASES]
+    needed = sum(_size(path) for path in paths) + _SPARE_BYTES
+    free = shutil.disk_usage(paths[0]).free
+    if free < needed:
+        raise MemcloudError(
+            f"{job.name}: this update works on a copy of the tenant's databases, for which "
+            f"{needed // 1024**2} MiB must be free on its node and {free // 1024**2} MiB are: make "
+            "room and run it again. Nothing was touched"
+        )
+
+
+def copy_data(job: Job, trial: Mapping[str, Any], roles: Sequence[str]) -> None:
+    """Stop the databases and copy their volumes into the next generation."""
+    with job.step("stop"):
+        job.stop(*DATABASES)
+    with job.step("copy"):
+        desired, _contents = job.desired(trial)
+        for volume in desired.volumes:
+            if volume.role not in roles:
+                continue
+            job.engine.remove_volume(volume.name)
+            job.engine.create_volume(desired, volume)
+            source = job.volume_path(volume.role)
+            target = job.volume_path(volume.role, trial["generation"])
+            _copy(source, target)
+
+
+def dump_data(job: Job) -> None:
+    """Dump PostgreSQL while nothing writes to it."""
+    command = _AS_ADMIN + "pg_dump -U postgres -Fc memmachine"
+    with job.step("dump"), database_up(job), open(_dump_path(job), "wb") as stream:
+        job.execute("postgres", ["sh", "-c", command], stdout=stream)
+
+
+def restore_dump(job: Job, trial: Mapping[str, Any]) -> None:
+    """Take a dump into the empty PostgreSQL of the next generation."""
+    command = _AS_ADMIN + (
+        "pg_restore -U postgres -d memmachine --clean --if-exists --single-transaction"
+    )
+    with job.step("restore"):
+        job.bring({**trial, "state": "paused"})
+        _start_postgres(job)
+        with open(_dump_path(job), "rb") as stream:
+            job.execute("postgres", ["sh", "-c", command], stdin=stream)
+
+
+def reload_data(job: Job, trial: Mapping[str, Any]) -> None:
+    """Carry the memories from the old server into a new one with empty databases."""
+    path = os.path.join(job.work, "memories.ndjson")
+    server = MemoryServer(job.name, address=f"{job.address('app')}:{APP_PORT}")
+    with job.step("export"):
+        # Requests that were under way when the others began to wait have ended then.
+        job.drain()
+        job.bring({**as_recorded(job.tenant, job.record), "state": "running", "wake": False})
+        job.probe().wait_ready()
+        projects = _export(job, server, path)
+        server.close()
+    with job.step("start"):
+        job.drain()
+        for role in DATABASES:
+            job.engine.remove_volume(job.volume(role, trial["generation"]))
+        job.bring(trial)
+        job.prove()  # Neo4j may come up after the server, and an import would not wait for it
+    with job.step("import"):
+        cursor = Cursor.load(path + ".cursor", file_sha256(path))
+        import_memories(server, path, cursor, projects)
+        prove_import(server, path, projects, exact=True)
+        server.close()
+
+
+def _export(job: Job, server: MemoryServer, path: str) -> list[dict[str, Any]]:
+    """Write all memories, all seen in one state of semantic memory."""
+    known = "SELECT coalesce(json_agg(DISTINCT session_key), '[]') FROM episodestore"
+    projects: list[Project] = [
+        (org, project)
+        for org, slash, project in (str(key).partition("/") for key in json.loads(sql(job, known)))
+        if slash
+    ]
+    for _attempt in range(_EXPORTS):
+        pending = _pending(job)
+        with open(path, "wb") as stream:
+            told = export_memories(server, stream, more_projects=projects, pending=pending)
+        if _pending(job) == pending:
+            return told
+    raise MemcloudError(
+        f"{job.name}: semantic memory went on working while its memories were exported, "
+        f"{_EXPORTS} times: update it when the tenant has less to do"
+    )
+
+
+def _pending(job: Job) -> frozenset[str]:
+    query = (
+        "SELECT coalesce(json_agg(DISTINCT history_id), '[]') FROM set_ingested_history "
+        "WHERE NOT ingested"
+    )
+    return frozenset(str(entry) for entry in json.loads(sql(job, query)))
+
+
+def _start_postgres(job: Job) -> None:
+    job.engine.start(job.container("postgres"))
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            sql(job, "SELECT 1")
+            return
+        except EngineError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.2)
+
+
+def _dump_path(job: Job) -> str:
+    return os.path.join(job.work, "postgres.dump")
+
+
+def _copy(source: str, target: str) -> None:
+    command = ["cp", "-a", "--reflink=auto", source + "/.", target]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise MemcloudError(f"{source} cannot be copied: {done.stderr.strip()[-500:]}")
+
+
+def _size(path: str) -> int:
+    total = 0
+    for directory, _directories, files in os.walk(path):
+        for name in files:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(directory, name)).st_blocks * 512
+    return total
