@@ -233,8 +233,12 @@ def _root_key_version(reader: Reader, platform: Platform) -> int:
 
 def _api_keys(reader: Reader) -> tuple[ApiKey, ...]:
     keys = tuple(_api_key(reader, entry) for entry in reader.sequence("tenant_api_keys"))
-    if len({key.name for key in keys}) != len(keys):
-        raise reader.bad("tenant_api_keys", "has two keys of the same name")
+    lasting = [key.name for key in keys if key.expires is None]
+    if len(set(lasting)) != len(lasting):
+        raise reader.bad(
+            "tenant_api_keys",
+            "has two keys of the same name; one that was replaced needs an end (expires)",
+        )
     return keys
 
 

@@ -161,6 +161,12 @@ class Answer:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
 
+    def remove(self) -> None:
+        """Take away the answer with its key."""
+        self.forget_key()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+
     @contextlib.contextmanager
     def undone_on_error(self) -> Iterator[None]:
         """Put back what was there if the entry could not be written."""
@@ -193,7 +199,7 @@ def create(
     :param moment: when a key that is made now was made.
     """
     writer.check()
-    with _locked(answer.path, dry_run=dry_run):
+    with one_at_a_time(answer.path, dry_run=dry_run):
         current = writer.read(wish.name)
         decision = decide(wish, current, answer.api_key(), usual, moment)
         tenant = validate(decision.variables, current)
@@ -241,9 +247,9 @@ def decide(
     _check_stated(wish, current)
     if wish.reissue_key:
         api_key, entry = _new_key(wish, moment)
-        others = [key for key in _keys(current) if key.get("name") != _KEY_NAME]
+        others = [key for key in keys_of(current) if key.get("name") != _KEY_NAME]
         return Decision("reissued", {"tenant_api_keys": [entry, *others]}, api_key, EXISTING, uid)
-    hashes = {key.get("sha256") for key in _keys(current)}
+    hashes = {key.get("sha256") for key in keys_of(current)}
     if not hashes:
         return _completed(wish, current, usual, moment)
     known = wish.api_key_sha256 or (hash_api_key(known_key) if known_key else "")
@@ -299,7 +305,7 @@ def _completed(wish: Wish, current: Mapping[str, Any], usual: Usual, moment: str
             variables["tenant_root_key_version"] = usual.root_key_version
     if not current.get("tenant_node"):
         variables["tenant_node"] = wish.node or usual.node
-    if not _keys(current):
+    if not keys_of(current):
         api_key, entry = _new_key(wish, moment)
         variables["tenant_api_keys"] = [entry]
     return Decision("completed", variables, api_key, EXISTING)
@@ -351,13 +357,14 @@ def _new_key(wish: Wish, moment: str) -> tuple[str, dict[str, str]]:
     return api_key, {"name": _KEY_NAME, "sha256": sha256, "created": moment}
 
 
-def _keys(current: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def keys_of(current: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The API keys that an entry names."""
     keys = current.get("tenant_api_keys")
     return [key for key in keys if isinstance(key, Mapping)] if isinstance(keys, list) else []
 
 
 @contextlib.contextmanager
-def _locked(path: str, *, dry_run: bool) -> Iterator[None]:
+def one_at_a_time(path: str, *, dry_run: bool) -> Iterator[None]:
     """One run at a time writes answers here; the lock ends with the process."""
     if dry_run:
         yield

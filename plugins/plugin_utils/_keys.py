@@ -10,18 +10,39 @@ same name and with its end written to it, which the gate enforces by itself.
 from __future__ import annotations
 
 import datetime
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_writer import (
+    EXISTING,
+    Change,
+    Request,
+    Writer,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._secrets import (
+    hash_api_key,
+    is_sha256,
+    mint_api_key,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import (
+    Answer,
+    facts_of,
+    keys_of,
+    one_at_a_time,
+)
 
 DEFAULT_NAME = "default"
 Key = Mapping[str, Any]
 
 _DURATION = re.compile(r"(\d+)\s*(s|m|h|d|w)?\Z")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+# State in an answer whose key is in the entry, but perhaps not at the gate yet.
+_UNFINISHED = "updating"
 _FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -169,3 +190,110 @@ def _text(moment: Any) -> str:
 def _known(present: Sequence[Key]) -> str:
     names = sorted({str(key.get("name")) for key in present})
     return f" (it has {', '.join(names)})" if names else ""
+
+
+@dataclass(frozen=True)
+class KeyWish:
+    """What is asked for about the API keys of a tenant.
+
+    :param change: rotate, add or revoke.
+    :param overlap: seconds that a replaced key lives on.
+    :param expires: when an added key ends; empty for never.
+    :param api_key_sha256: hash of a key that the caller keeps; empty to have one made.
+    """
+
+    tenant: str
+    change: str
+    key_name: str = DEFAULT_NAME
+    overlap: int = 0
+    expires: str = ""
+    api_key_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class KeyOutcome:
+    """What was done; without the key.
+
+    :param action: rotated, added, revoked; or resumed when a killed run had written it.
+    """
+
+    action: str
+    variables: dict[str, Any]
+    change: Change | None
+    ends: str = ""
+
+
+def change_keys(
+    wish: KeyWish,
+    writer: Writer,
+    answer: Answer,
+    validate: Callable[[Mapping[str, Any]], Tenant],
+    now: datetime.datetime,
+    *,
+    dry_run: bool = False,
+) -> KeyOutcome:
+    """Write the answer with a new key, and the entry with its hash.
+
+    :param validate: the tenant that these variables laid over its entry would make; raises what
+        is wrong.
+    """
+    if wish.api_key_sha256 and not is_sha256(wish.api_key_sha256):
+        raise MemcloudError(
+            f"{wish.tenant}: api_key_sha256 must be the 64 lower-case hex digits that "
+            '`printf %s "$KEY" | sha256sum` prints'
+        )
+    writer.check()
+    with one_at_a_time(answer.path, dry_run=dry_run):
+        entry = writer.read(wish.tenant) or {}
+        keys = keys_of(entry)
+        if wish.change != "revoke" and _is_written(wish, keys, answer):
+            return KeyOutcome("resumed", {"tenant_api_keys": keys}, None)
+        api_key, planned = _plan(wish, keys, now)
+        variables = {"tenant_api_keys": planned.keys}
+        tenant = validate(variables)
+        request = Request(wish.tenant, variables, expect=EXISTING, uid=tenant.uid)
+        if dry_run:
+            change = writer.apply(request, dry_run=True)
+        elif wish.change == "revoke":
+            change = writer.apply(request)
+            if os.path.exists(answer.path):
+                answer.remove()
+        else:
+            with answer.undone_on_error():
+                facts = {**facts_of(tenant, _UNFINISHED), "key_name": wish.key_name}
+                if wish.key_name == DEFAULT_NAME:
+                    facts.pop("key_name")
+                answer.write(facts, api_key)
+                change = writer.apply(request)
+    done = {"rotate": "rotated", "add": "added", "revoke": "revoked"}[wish.change]
+    return KeyOutcome(done, variables, change, planned.ends)
+
+
+def _is_written(wish: KeyWish, keys: Sequence[Key], answer: Answer) -> bool:
+    """Whether a run before this one wrote the key and was not finished."""
+    known = wish.api_key_sha256
+    if not known and answer.read().get("state") == _UNFINISHED:
+        made = answer.api_key()
+        known = hash_api_key(made) if made else ""
+    lasting = (key for key in keys if key.get("name") == wish.key_name and _is_newest(key, wish))
+    return bool(known) and any(key.get("sha256") == known for key in lasting)
+
+
+def _is_newest(key: Key, wish: KeyWish) -> bool:
+    return wish.change == "add" or not key.get("expires")
+
+
+def _plan(wish: KeyWish, keys: Sequence[Key], now: datetime.datetime) -> tuple[str, KeyChange]:
+    if wish.change == "revoke":
+        return "", revoked(wish.tenant, keys, wish.key_name, now)
+    api_key = "" if wish.api_key_sha256 else mint_api_key()
+    new = {
+        "name": wish.key_name,
+        "sha256": wish.api_key_sha256 or hash_api_key(api_key),
+        "created": now.astimezone(datetime.timezone.utc).strftime(_FORMAT),
+    }
+    if wish.expires:
+        new["expires"] = wish.expires
+    if wish.change == "add":
+        return api_key, added(wish.tenant, keys, new, now)
+    return api_key, rotated(wish.tenant, keys, new, wish.overlap, now)

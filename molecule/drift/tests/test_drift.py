@@ -65,7 +65,7 @@ def edit_keys(tenant: Tenant) -> None:
 # What is broken, a word that the check says of it, and the containers that the repair may touch.
 DRIFT: list[tuple[Callable[[Tenant], None], str, set[str]]] = [
     (stop_app, "app", {"app"}),
-    (remove_neo4j, "neo4j", {"neo4j"}),
+    (remove_neo4j, "neo4j", {"neo4j", "app"}),
     (change_limit, "memory", {"postgres"}),
     (edit_configuration, "configuration.yml", {"app"}),
     (delete_route, "dynamic/gamma.yml", set()),

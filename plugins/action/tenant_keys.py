@@ -1,0 +1,199 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Change keys and secrets in the entries of tenants, on the controller alone."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
+    MemcloudError,
+    VariableError,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_writer import (
+    EXISTING,
+    Change,
+    Request,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import Platform
+from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import Controller
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import Answer
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._keys import (
+    DEFAULT_NAME,
+    KeyOutcome,
+    KeyWish,
+    change_keys,
+    moment_of,
+    seconds_of,
+)
+
+_OF_KEYS = ("rotate", "add", "revoke")
+_CHANGES = (*_OF_KEYS, "databases", "root_key")
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs once for all tenants of the play; keys go into answers and nowhere else."""
+
+    BYPASS_HOST_LOOP = True
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return by tenant what was written and where its answer is."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        names = self._task.args.get("tenants") or task_vars["ansible_play_hosts"]
+        change = str(self._task.args.get("change") or "")
+        try:
+            if change not in _CHANGES:
+                raise MemcloudError(f"change is {change!r}; it can be {', '.join(_CHANGES)}")
+            controller = Controller(task_vars, self._templar)
+            # Nothing is written unless all of them can be used.
+            tenants = [controller.tenant(name, {}) for name in names]
+            if change in _OF_KEYS:
+                done = self._change_keys(change, tenants, controller)
+            else:
+                done = self._change_versions(change, tenants, controller)
+        except MemcloudError as error:
+            raise AnsibleActionFail(str(error)) from error
+        changes = [told.pop("diff") for told in done.values() if told.get("diff")]
+        if self._task.check_mode:
+            for told in done.values():
+                told["message"] = "check mode, nothing was written: " + told["message"]
+        result.update(changed=bool(changes), tenants=done, diff=changes)
+        return result
+
+    # -- API keys -----------------------------------------------------------------------------
+
+    def _change_keys(
+        self, change: str, tenants: list[tuple[Tenant, Platform]], controller: Controller
+    ) -> dict[str, dict[str, Any]]:
+        arguments = self._task.args
+        now = datetime.datetime.now(datetime.timezone.utc)
+        key_name = str(arguments.get("key_name") or "") or DEFAULT_NAME
+        for option in ("result_file", "key_file", "api_key_sha256"):
+            if arguments.get(option) and len(tenants) > 1:
+                raise MemcloudError(
+                    f"{option} is for one tenant, and this would change {len(tenants)}: name one "
+                    "with -e tenant=<name>"
+                )
+        expires = arguments.get("expires")
+        done = {}
+        for tenant, platform in tenants:
+            _check_present(tenant)
+            wish = KeyWish(
+                tenant.name,
+                change,
+                key_name,
+                seconds_of(arguments.get("overlap", "24h"), "overlap"),
+                moment_of(expires, now, "expires") if expires else "",
+                str(arguments.get("api_key_sha256") or "").strip(),
+            )
+            answer = self._answer(tenant.name, key_name, controller.keys_dir(platform))
+            outcome = change_keys(
+                wish,
+                controller.writer(platform),
+                answer,
+                lambda variables, name=tenant.name: controller.tenant(name, variables)[0],
+                now,
+                dry_run=self._task.check_mode,
+            )
+            done[tenant.name] = _told(outcome, answer, change)
+        return done
+
+    def _answer(self, tenant: str, key_name: str, keys_dir: str) -> Answer:
+        arguments = self._task.args
+        paths = {
+            option: os.path.abspath(os.path.expanduser(str(arguments[option])))
+            for option in ("result_file", "key_file")
+            if arguments.get(option)
+        }
+        name = tenant if key_name == DEFAULT_NAME else f"{tenant}.{key_name}"
+        path = paths.get("result_file") or os.path.join(keys_dir, name + ".json")
+        # A key that has a file of its own keeps it.
+        before = Answer(tenant, path).read().get("api_key_file") or ""
+        return Answer(tenant, path, paths.get("key_file") or str(before))
+
+    # -- what passwords are derived from ------------------------------------------------------
+
+    def _change_versions(
+        self, change: str, tenants: list[tuple[Tenant, Platform]], controller: Controller
+    ) -> dict[str, dict[str, Any]]:
+        planned = []
+        for tenant, platform in tenants:
+            _check_present(tenant)
+            variables = self._versions(change, tenant, platform)
+            controller.tenant(tenant.name, variables)
+            planned.append((tenant, platform, variables))
+        done: dict[str, dict[str, Any]] = {}
+        for tenant, platform, variables in planned:
+            writer = controller.writer(platform)
+            writer.check()
+            request = Request(tenant.name, variables, expect=EXISTING, uid=tenant.uid)
+            written = writer.apply(request, dry_run=self._task.check_mode) if variables else None
+            message = " and ".join(f"{name} is {value}" for name, value in variables.items())
+            done[tenant.name] = {
+                "action": change,
+                "variables": variables,
+                "message": message or "has them already",
+                "diff": _diff(written),
+            }
+        return done
+
+    def _versions(self, change: str, tenant: Tenant, platform: Platform) -> dict[str, Any]:
+        if change == "databases":
+            return {"tenant_secret_epoch": tenant.secret_epoch + 1}
+        wanted = self._task.args.get("root_key_version") or max(platform.root_keys)
+        if not str(wanted).isdigit() or int(wanted) not in platform.root_keys:
+            known = ", ".join(str(version) for version in sorted(platform.root_keys))
+            raise VariableError(
+                tenant.name,
+                "root_key_version",
+                f"is {wanted}, but platform_root_keys has only version {known}: add the new key "
+                "under a new version first, and keep the old one until every tenant has moved",
+            )
+        return (
+            {}
+            if int(wanted) == tenant.root_key_version
+            else {"tenant_root_key_version": int(wanted)}
+        )
+
+
+def _check_present(tenant: Tenant) -> None:
+    if tenant.state == "deleted":
+        raise MemcloudError(
+            f"{tenant.name}: is deleted, its keys open nothing: create_tenant brings it back with "
+            "a new key"
+        )
+
+
+def _told(outcome: KeyOutcome, answer: Answer, change: str) -> dict[str, Any]:
+    words = [outcome.action]
+    told: dict[str, Any] = {
+        "action": outcome.action,
+        "variables": outcome.variables,
+        "ends": outcome.ends,
+        "diff": _diff(outcome.change),
+    }
+    if change != "revoke":
+        told.update(result_file=answer.path, key_file=answer.key_file)
+        words.append(f"the key is in {answer.key_file or answer.path}")
+    if outcome.ends:
+        words.append(f"the one before it ends at {outcome.ends}")
+    return {**told, "message": "; ".join(words)}
+
+
+def _diff(change: Change | None) -> dict[str, str] | None:
+    if change is None or not change.changed:
+        return None
+    header = {"before_header": change.where, "after_header": change.where}
+    return {"before": change.before, "after": change.after, **header}
