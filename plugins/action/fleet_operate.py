@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
     FleetVariables,
+    access_of,
     run_owner,
     secrets_of,
 )
@@ -52,7 +53,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         secrets = secrets_of(parsed)
         single = given.get("tenant_params") or {}
         params = {name: {**(given.get("params") or {}), **single.get(name, {})} for name in names}
-        private = dict.fromkeys(names, given.get("private") or {})
+        access = access_of(parsed, params) if given.get("repository") else {}
+        private = {name: {**(given.get("private") or {}), **access.get(name, {})} for name in names}
 
         def call(part: list[dict[str, Any]]) -> dict[str, Any]:
             arguments = {

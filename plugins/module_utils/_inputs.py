@@ -13,6 +13,7 @@ import hashlib
 import hmac
 from typing import Any
 
+from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import is_local
 from ansible_collections.memcloud.memmachine.plugins.module_utils._rotation import NEO4J_BEFORE
 from ansible_collections.memcloud.memmachine.plugins.module_utils._secrets import (
     derive,
@@ -54,6 +55,7 @@ def platform_inputs(platform: Platform) -> dict[str, Any]:
         "update_keep": platform.update_keep,
         "manage_hosts_file": platform.manage_hosts_file,
         "memmachine_version": platform.memmachine_version,
+        "backup_is_local": is_local(backup_place(platform)),
     }
 
 
@@ -127,6 +129,7 @@ def tenant_inputs(tenant: Tenant, platform: Platform) -> dict[str, Any]:
         "postgres": {**_resources(tenant.tier.postgres), "sizes": dict(tenant.tier.postgres_sizes)},
         "neo4j": {**_resources(tenant.tier.neo4j), "sizes": dict(tenant.tier.neo4j_sizes)},
         "storage": tenant.tier.storage,
+        "backup": dict(tenant.tier.backup),
         "edge": {
             "requests_per_second": tenant.edge.requests_per_second,
             "burst": tenant.edge.burst,
@@ -146,6 +149,32 @@ def tenant_inputs(tenant: Tenant, platform: Platform) -> dict[str, Any]:
         "secret_epoch": tenant.secret_epoch,
         "probe_sha256": hash_api_key(secrets["probe"]),
         "fingerprints": fingerprints(secrets),
+    }
+
+
+def backup_place(platform: Platform) -> str:
+    """Below what the repositories of all tenants are."""
+    return platform.backup_repository or f"{platform.data_dir}/backups"
+
+
+def backup_access(
+    name: str, uid: str, root_key_version: int, platform: Platform, prune: bool = False
+) -> dict[str, Any]:
+    """How a tenant's restore points are reached. Never to be logged or returned.
+
+    The password does not depend on the tenant's secret epoch, so that old restore points stay
+    readable; those of other root keys are tried where the present one's does not fit.
+
+    :param prune: with the credentials that may delete, which no node gets.
+    """
+    versions = [root_key_version, *sorted(set(platform.root_keys) - {root_key_version})]
+    environment = dict(platform.backup_environment)
+    if prune:
+        environment.update(platform.backup_prune_environment)
+    return {
+        "url": f"{backup_place(platform)}/{name}-{uid[:8]}",
+        "passwords": [derive(platform.root_keys, v, uid, "backup", 0) for v in versions],
+        "environment": environment,
     }
 
 

@@ -142,10 +142,13 @@ class Job:
                 return str(volume["Mountpoint"])
         raise MemcloudError(f"{self.name}: volume {name} is missing on its node")
 
-    def desired(self, tenant: Mapping[str, Any] | None = None) -> tuple[Desired, dict[str, str]]:
+    def desired(
+        self, tenant: Mapping[str, Any] | None = None, generation: int | None = None
+    ) -> tuple[Desired, dict[str, str]]:
         """What the tenant should be now, and its files with secrets."""
         tenant = tenant or self.tenant
-        facts = self.node.facts(tenant, self.record, self.slot, self.held)
+        record = {**self.record, "generation": generation or self.generation}
+        facts = self.node.facts(tenant, record, self.slot, self.held)
         return desired_tenant(tenant, self.platform, facts, self.secrets)
 
     def save(self) -> None:
@@ -208,13 +211,17 @@ class Job:
         for role in roles:
             self.engine.stop(self.container(role), _STOP_SECONDS[role])
 
-    def bring(self, tenant: Mapping[str, Any] | None = None) -> list[Drift]:
+    def bring(
+        self, tenant: Mapping[str, Any] | None = None, generation: int | None = None
+    ) -> list[Drift]:
         """Bring containers, networks, volumes and files to what the record and inputs say.
 
         :param tenant: inputs that count for this once instead of the job's, such as those of the
             version that it had before.
+        :param generation: volumes to live on instead of those of the record, which keeps naming
+            what was last proved until the caller says otherwise.
         """
-        desired, contents = self.desired(tenant)
+        desired, contents = self.desired(tenant, generation)
         os.makedirs(self.paths.home, mode=0o711, exist_ok=True)
         self.record.setdefault("passwords", present_version(self.record) or version_of(self.tenant))
         due = is_due(self.tenant, self.record)

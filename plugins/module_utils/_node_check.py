@@ -40,6 +40,7 @@ _PACKAGES = {
     "nft": "nftables",
     "ip": "iproute2",
     "mmdebstrap": "mmdebstrap",
+    "restic": "restic",
     "dockerd": "docker.io",
 }
 

@@ -33,6 +33,10 @@ class Operation(abc.ABC):
     marks = True
     """Whether it changes something that a killed run would leave half done."""
 
+    def settled(self, job: Job) -> str:
+        """Why nothing is to be done now; empty when there is something."""
+        return ""
+
     def check(self, job: Job) -> None:  # noqa: B027
         """Raise, with what to do, before anything is touched."""
 
@@ -82,6 +86,8 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
     """The texts among values, however deep."""
     found: dict[str, str] = {}
     for name, value in values.items():
+        if isinstance(value, (list, tuple)):
+            value = {str(index): item for index, item in enumerate(value)}
         if isinstance(value, str):
             found[name] = value
         elif isinstance(value, Mapping):
@@ -92,7 +98,14 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
 def _run(operation: Operation, job: Job) -> dict[str, Any]:
     if job.record.get("operation"):
         finish(job)
-    operation.check(job)
+    settled = operation.settled(job)
+    if settled:
+        return {"changed": False, "message": settled}
+    try:
+        operation.check(job)
+    except BaseException:
+        job.clean()
+        raise
     if not operation.marks:
         return {"changed": False, **operation.run(job), "seconds": job.seconds}
     before = job.record.get("state")

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from ansible_collections.memcloud.memmachine.plugins.module_utils._backup import Backup
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import Operation
+from ansible_collections.memcloud.memmachine.plugins.module_utils._restore import Restore
 from ansible_collections.memcloud.memmachine.plugins.module_utils._update import (
     PlanRollback,
     PlanUpdate,
@@ -14,8 +16,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._update import
 )
 
 _ALL: tuple[Operation, ...] = (
+    Backup(),
     PlanRollback(),
     PlanUpdate(),
+    Restore(),
     Rollback(),
     Update(),
 )

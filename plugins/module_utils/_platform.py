@@ -46,6 +46,12 @@ SUPPORTED_VERSIONS = (
 )  # fmt: skip
 _PLATFORM_NAME = re.compile(r"[a-z][a-z0-9]{0,3}\Z")
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)\Z")
+_REPOSITORY = re.compile(r"(/|(s3|sftp|gs|azure|b2|swift|rest|rclone):)[^\s]+\Z")
+_ENVIRONMENT_NAME = re.compile(r"[A-Z][A-Z0-9_]*\Z")
+_OWN_NAMES = frozenset(
+    {"PATH", "HOME", "TZ", "TMPDIR", "LD_PRELOAD", "LD_LIBRARY_PATH", "RESTIC_PASSWORD"}
+    | {"RESTIC_PASSWORD_FILE", "RESTIC_PASSWORD_COMMAND", "RESTIC_REPOSITORY"}
+)
 _LARGEST_PREFIX = 26  # a pool smaller than two slots carries no tenant: slot 0 is the node's
 
 
@@ -78,6 +84,10 @@ class Platform:
     trusted_proxies: tuple[str, ...]
     model_endpoints: tuple[str, ...]
     manage_hosts_file: bool
+    backup_repository: str
+    # What opens the place of the repositories: for nodes, and for pruning on the controller.
+    backup_environment: Mapping[str, str] = field(repr=False)
+    backup_prune_environment: Mapping[str, str] = field(repr=False)
     inventory_writer: str
     keys_dir: str
     # As given, "auto" and empty fields included: a tenant's own settings are laid over them.
@@ -150,6 +160,9 @@ def parse_platform(variables: Mapping[str, Any]) -> Platform:
             for endpoint in reader.sequence("platform_model_endpoints")
         ),
         manage_hosts_file=reader.boolean("platform_manage_hosts_file"),
+        backup_repository=_backup_repository(reader),
+        backup_environment=_environment(reader, "platform_backup_environment"),
+        backup_prune_environment=_environment(reader, "platform_backup_prune_environment"),
         inventory_writer=reader.choice("platform_inventory_writer", WRITERS),
         keys_dir=reader.text("platform_keys_dir"),
         model_settings=settings,
@@ -201,6 +214,32 @@ def _images(reader: Reader) -> dict[str, str]:
         if not isinstance(reference, str) or not reference or any(map(str.isspace, reference)):
             raise reader.bad("platform_images", "%s must be an image's reference" % kind)
     return {str(kind): str(reference) for kind, reference in images.items()}
+
+
+def _backup_repository(reader: Reader) -> str:
+    variable = "platform_backup_repository"
+    text = reader.text(variable).rstrip("/")
+    if text and not _REPOSITORY.match(text):
+        raise reader.bad(
+            variable,
+            "is %r; write an absolute path, or a place that restic knows, such as "
+            "s3:https://s3.example.com/bucket, sftp:user@host:/path or gs:bucket:/path" % text,
+        )
+    if re.search(r"//[^/]*:[^/]*@", text):
+        raise reader.bad(variable, "has a password in it: put it into platform_backup_environment")
+    return text
+
+
+def _environment(reader: Reader, variable: str) -> dict[str, str]:
+    environment = reader.mapping(variable)
+    for name, value in environment.items():
+        if not _ENVIRONMENT_NAME.match(str(name)) or str(name) in _OWN_NAMES:
+            raise reader.bad(
+                variable, "has the name %r, which is no credential of a storage place" % (name,)
+            )
+        if not isinstance(value, str):
+            raise reader.bad(variable, "%s must be text" % name)
+    return {str(name): str(value) for name, value in environment.items()}
 
 
 def _certificates(reader: Reader) -> tuple[Mapping[str, str], ...]:

@@ -24,7 +24,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
 )
 
 ROOT_KEY_BYTES = 32
-PURPOSES = frozenset({"postgres-admin", "postgres-app", "neo4j", "neo4j-salt", "probe"})
+PURPOSES = frozenset({"postgres-admin", "postgres-app", "neo4j", "neo4j-salt", "probe", "backup"})
 
 _VARIABLE = "platform_root_keys"
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"

@@ -29,6 +29,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._variables imp
 
 _SIZE = "size"
 _COUNT = "count"
+_NONE_OR_MORE = "count or 0"
 _SHARES = "shares"
 _PROCESSORS = "processors"
 _CONTAINER_KEYS: Mapping[str, Any] = {
@@ -50,7 +51,7 @@ TIER_KEYS: Mapping[str, Mapping[str, Any]] = {
         "max_wal_size": _SIZE,
         "min_wal_size": _SIZE,
         "max_worker_processes": _COUNT,
-        "max_parallel_workers": "count or 0",
+        "max_parallel_workers": _NONE_OR_MORE,
         "autovacuum_max_workers": _COUNT,
     },
     "neo4j": {
@@ -62,6 +63,13 @@ TIER_KEYS: Mapping[str, Mapping[str, Any]] = {
         "collector": ("serial", "g1"),
         "tx_log_size": _SIZE,
         "tx_log_retention": _SIZE,
+    },
+    "backup": {
+        "every_hours": _COUNT,
+        "hourly": _NONE_OR_MORE,
+        "daily": _NONE_OR_MORE,
+        "weekly": _NONE_OR_MORE,
+        "monthly": _NONE_OR_MORE,
     },
     "edge": {
         "requests_per_second": _COUNT,
@@ -108,6 +116,7 @@ class Tier:
     postgres_sizes: Mapping[str, Any]
     neo4j_sizes: Mapping[str, Any]
     edge: EdgeLimits
+    backup: Mapping[str, int]
     storage: int
     wake: bool
     idle_hours: int | None
@@ -180,6 +189,7 @@ def _tier(reader: Reader, name: str, figures: Mapping[str, Any]) -> Tier:
         postgres_sizes=figures["postgres"],
         neo4j_sizes=figures["neo4j"],
         edge=EdgeLimits(**parts["edge"]),
+        backup=parts["backup"],
         storage=_figure(reader, name + ".storage", _SIZE, figures.get("storage")),
         wake=_wake(reader, name, figures.get("wake", False)),
         idle_hours=_idle_hours(reader, name, figures.get("idle_hours")),

@@ -36,6 +36,10 @@ options:
     description: What it is told about single tenants, by name; laid over O(params).
     type: dict
     default: {}
+  repository:
+    description: Whether it gets the access to the tenants' restore points.
+    type: bool
+    default: false
   private:
     description: What it is told and must not be shown, for every tenant.
     type: dict

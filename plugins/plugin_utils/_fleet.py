@@ -24,6 +24,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
     VariableError,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inputs import (
+    backup_access,
     platform_inputs,
     sent_secrets,
     tenant_inputs,
@@ -183,6 +184,26 @@ def run_origin(task_vars: Mapping[str, Any]) -> dict[str, str]:
         "playbook": ", ".join(name.rpartition(".")[2] for name in played),
         "job": str(job or ""),
     }
+
+
+def access_of(
+    parsed: Iterable[tuple[Tenant, Platform]], params: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """The access to the restore points of tenants by name, for their node alone.
+
+    :param params: where an entry has C(source) and C(source_uid), that tenant's points are what
+        is read.
+    """
+    access = {}
+    for tenant, platform in parsed:
+        told = params.get(tenant.name) or {}
+        version = tenant.root_key_version
+        entry = {"repository": backup_access(tenant.name, tenant.uid, version, platform)}
+        if told.get("source"):
+            given = (str(told["source"]), str(told["source_uid"]), version, platform)
+            entry["source"] = backup_access(*given)
+        access[tenant.name] = entry
+    return access
 
 
 def run_owner(task_vars: Mapping[str, Any]) -> str:

@@ -161,10 +161,15 @@ def test_own_processes_are_those_of_our_labelled_containers(engine):
 @pytest.mark.parametrize(
     ("present", "engine", "builds", "missing"),
     [
-        ([], False, True, ["nftables", "iproute2", "mmdebstrap", "docker.io", "iptables"]),
-        ([], True, True, ["nftables", "iproute2", "mmdebstrap"]),
-        ([], True, False, ["nftables", "iproute2"]),
-        (["nft", "ip", "mmdebstrap"], True, True, []),
+        (
+            [],
+            False,
+            True,
+            ["nftables", "iproute2", "mmdebstrap", "restic", "docker.io", "iptables"],
+        ),
+        ([], True, True, ["nftables", "iproute2", "mmdebstrap", "restic"]),
+        ([], True, False, ["nftables", "iproute2", "restic"]),
+        (["nft", "ip", "mmdebstrap", "restic"], True, True, []),
     ],
 )
 def test_only_what_is_missing_is_installed(monkeypatch, present, engine, builds, missing):

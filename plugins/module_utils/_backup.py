@@ -1,0 +1,272 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Taking restore points: both databases of a tenant at one moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._job import (
+    Job,
+    as_recorded,
+    embedder_of,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import Operation
+from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import Repository
+from ansible_collections.memcloud.memmachine.plugins.module_utils._restore_point import (
+    DUMP,
+    MANIFEST,
+    SCHEMA,
+    checksums,
+    total,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._retention import due_in
+from ansible_collections.memcloud.memmachine.plugins.module_utils._stores import (
+    Session,
+    check_store,
+    copy_store,
+    dump_postgres,
+    wait_for_postgres,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant_facts import disk_usage
+
+# Room that must be left when a restore point has been put together.
+_SPARE_BYTES = 256 * 1024**2
+# How a Neo4j ends that was asked to stop.
+_CLEAN_ENDS = (0, 143)
+_SERVERS = {"postgres": "memcloud.postgres.version", "neo4j": "memcloud.neo4j.version"}
+
+
+def repository_of(job: Job, which: str = "repository") -> Repository:
+    """The repository that this run was given the access to."""
+    access = job.private.get(which)
+    if not access:
+        raise MemcloudError(f"{job.name}: this run was not given the access to its restore points")
+    scratch = os.path.join(job.work, "restic")
+    os.makedirs(scratch, mode=0o700, exist_ok=True)
+    return Repository(job.name, access, scratch)
+
+
+def check_backup(job: Job) -> None:
+    """Raise when a restore point cannot be taken: nothing there, no room, no repository."""
+    for role in ("postgres", "neo4j"):
+        if job.engine.inspect(job.container(role)) is None:
+            raise MemcloudError(
+                f"{job.name}: container {job.container(role)} is missing, so there is nothing to "
+                "back up: run deploy_tenant for it"
+            )
+    paths = [job.volume_path(role) for role in ("postgres", "neo4j")]
+    needed = sum(disk_usage(path) for path in paths) + _SPARE_BYTES
+    free = shutil.disk_usage(job.state.data_dir).free
+    if free < needed:
+        raise MemcloudError(
+            f"{job.name}: {free // 1024**2} MiB are free below {job.state.data_dir} on its node, a "
+            f"restore point needs {needed // 1024**2} MiB while it is put together: make room and "
+            "run again. Nothing was touched"
+        )
+    repository_of(job).ensure()
+
+
+def take_restore_point(job: Job, reason: str, resume: bool = True) -> dict[str, Any]:
+    """Take a restore point of a tenant and store it.
+
+    Requests wait while the app ends and Neo4j's store is copied, and no longer: everything else
+    is done from PostgreSQL's snapshot and from the copy.
+
+    :param reason: why, as it stands in the list of restore points.
+    :param resume: False leaves the tenant stopped behind the held gate, for what comes next.
+    :returns: id, moment, bytes, memories, held seconds.
+    """
+    point = os.path.join(job.work, "point")
+    shutil.rmtree(point, ignore_errors=True)
+    os.makedirs(point, mode=0o711)
+    os.chmod(job.work, 0o711)
+    moment = _Stopped(job) if _is_stopped(job) else _Held(job, resume)
+    manifest = _manifest(job, reason)
+    with job.step("store"):
+        pass
+    snapshot, session = moment.begin(point)
+    try:
+        with job.step("dump"):
+            dump_postgres(
+                job.engine, job.container("postgres"), snapshot, os.path.join(point, DUMP)
+            )
+        with job.step("count"):
+            manifest.update(counts=session.counts(), alembic=session.alembic())
+    finally:
+        session.__exit__()
+        moment.end()
+    with job.step("check"):
+        check_store(job.engine, job.desired()[0], point)
+    with job.step("store"):
+        return _store(job, point, manifest)
+
+
+def _store(job: Job, point: str, manifest: dict[str, Any]) -> dict[str, Any]:
+    manifest["held_seconds"] = job.held_seconds
+    manifest["parts"] = checksums(point)
+    with open(os.path.join(point, MANIFEST), "w", encoding="utf-8") as stream:
+        json.dump(manifest, stream, indent=1, sort_keys=True)
+    repository = repository_of(job)
+    repository.ensure()
+    tags = {"tenant": job.name, "uid": job.tenant["uid"], "reason": manifest["reason"]}
+    stored = repository.store(point, manifest["taken"], tags)
+    shutil.rmtree(point, ignore_errors=True)
+    taken = {
+        **stored,
+        "taken": manifest["taken"],
+        "reason": manifest["reason"],
+        "version": manifest["version"],
+        "memories": total(manifest["counts"]),
+        "held_seconds": job.held_seconds,
+    }
+    job.record["restore_point"] = taken
+    job.save()
+    return taken
+
+
+def _manifest(job: Job, reason: str) -> dict[str, Any]:
+    recorded = as_recorded(job.tenant, job.record)
+    return {
+        "schema": SCHEMA,
+        "id": secrets.token_hex(8),
+        "taken": now(),
+        "reason": reason,
+        "platform": job.platform["name"],
+        "tenant": job.name,
+        "uid": job.tenant["uid"],
+        "tier": job.tenant["tier"],
+        "version": recorded["version"],
+        "embedder": job.record.get("embedder") or embedder_of(recorded),
+        "servers": server_versions(job),
+    }
+
+
+def server_versions(job: Job) -> dict[str, str]:
+    """Versions of PostgreSQL and Neo4j in the images of this node."""
+    versions = {}
+    for role, label in _SERVERS.items():
+        image = (job.node.images.get(role) or {}).get("id", "")
+        found = job.engine.client.inspect_image(image) if image else {}
+        versions[role] = str(((found.get("Config") or {}).get("Labels") or {}).get(label, ""))
+    return versions
+
+
+def _is_stopped(job: Job) -> bool:
+    state = (job.engine.inspect(job.container("app")) or {}).get("State") or {}
+    return not state.get("Running") and not job.held
+
+
+class _Held:
+    """The moment of a tenant that runs: its clients wait at the gate."""
+
+    def __init__(self, job: Job, resume: bool) -> None:
+        self._job = job
+        self._resume = resume
+
+    def begin(self, point: str) -> tuple[str, Session]:
+        """Stop the app and Neo4j, take snapshot and copy, start both and let requests pass."""
+        job = self._job
+        with job.step("quiesce"):
+            job.hold()
+            job.drain()
+            session = Session(job.engine, job.container("postgres"))
+            snapshot = session.snapshot()
+            job.stop("neo4j")
+        with job.step("copy"):
+            copy_store(job.volume_path("neo4j"), point)
+        if self._resume:
+            with job.step("start"):
+                job.bring(as_recorded(job.tenant, job.record))
+                job.prove()
+                job.release()
+        return snapshot, session
+
+    def end(self) -> None:
+        """Nothing is left to be done."""
+
+
+class _Stopped:
+    """The moment of a tenant that is paused or suspended: nobody writes."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._began: list[str] = []
+
+    def begin(self, point: str) -> tuple[str, Session]:
+        """Copy the store of the stopped Neo4j, start PostgreSQL alone."""
+        job = self._job
+        neo4j = (job.engine.inspect(job.container("neo4j")) or {}).get("State") or {}
+        if neo4j.get("Running") or neo4j.get("ExitCode") not in _CLEAN_ENDS:
+            with job.step("quiesce"):
+                _recover_neo4j(job)
+        with job.step("copy"):
+            copy_store(job.volume_path("neo4j"), point)
+        postgres = job.container("postgres")
+        state = (job.engine.inspect(postgres) or {}).get("State") or {}
+        if not state.get("Running"):
+            self._began.append(postgres)
+            job.engine.start(postgres)
+        wait_for_postgres(job.engine, postgres)
+        session = Session(job.engine, postgres)
+        return session.snapshot(), session
+
+    def end(self) -> None:
+        """Stop what was started for this."""
+        if self._began:
+            self._job.stop("postgres")
+
+
+def _recover_neo4j(job: Job) -> None:
+    """Let a Neo4j that did not end by itself bring its store in order."""
+    name = job.container("neo4j")
+    job.engine.start(name)
+    for _second in range(120):
+        if "Started." in job.engine.logs(name, 3):
+            break
+        _pause()
+    job.stop("neo4j")
+
+
+def _pause() -> None:
+    import time
+
+    time.sleep(1)
+
+
+class Backup(Operation):
+    """Takes a restore point."""
+
+    name = "backup"
+
+    def settled(self, job: Job) -> str:
+        """With C(due): nothing is to be done while the newest point is young enough."""
+        if not job.params.get("due"):
+            return ""
+        newest: Mapping[str, Any] = job.record.get("restore_point") or {}
+        left = due_in(newest.get("taken"), int(job.tenant["backup"]["every_hours"]), now())
+        if left.total_seconds() <= 0:
+            return ""
+        hours = left.total_seconds() / 3600
+        return f"restore point {newest['id']} is young enough, the next is due in {hours:.1f} h"
+
+    def check(self, job: Job) -> None:
+        """No room, no containers, no repository: said before anything is touched."""
+        check_backup(job)
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """Take it."""
+        taken = take_restore_point(job, str(job.params.get("reason") or "manual"))
+        return {
+            "restore_point": taken,
+            "message": f"restore point {taken['id']} of {taken['memories']} memories, "
+            f"{taken['bytes'] // 1024} KiB, {taken['added_bytes'] // 1024} KiB of them new",
+        }

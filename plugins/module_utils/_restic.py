@@ -1,0 +1,326 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The restic repository of one tenant: encrypted, deduplicated, in a folder or off-site.
+
+The password reaches restic by a pipe, what opens the place (S3 keys …) by its own environment; no
+container and no command line ever sees either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._restore_point import MANIFEST
+
+LATEST = "latest"
+# restic itself tries for a quarter of an hour to reach a place that is gone.
+_OPEN_SECONDS = 45
+_LOCK_SECONDS = 120
+# What the several versions and backends of restic say.
+_NO_REPOSITORY = ("does not exist", "no such file", "not found", "nosuchkey", "404")
+_WRONG_PASSWORD = ("wrong password", "no key found")
+_LOCKED = ("already locked", "unable to create lock")
+_FORBIDDEN = ("access denied", "accessdenied", "forbidden", "403", "permission denied", "retention")
+_FULL = ("no space left", "disk quota")
+# A file is what Google's client wants; its content is what a variable can carry.
+_FILE_VARIABLES = ("GOOGLE_APPLICATION_CREDENTIALS",)
+
+
+class RepositoryError(MemcloudError):
+    """The repository cannot be used."""
+
+
+class NoRepository(RepositoryError):
+    """There is none yet."""
+
+
+class Refused(RepositoryError):
+    """The place does not let these credentials do it."""
+
+
+def is_local(url: str) -> bool:
+    """Whether a repository is a folder of the node."""
+    return url.startswith("/")
+
+
+class Repository:
+    """One tenant's repository.
+
+    :param owner: the tenant's name, for error texts.
+    :param access: ``url``, ``passwords`` (that of the tenant's root key first, then those of
+        other versions) and ``environment``.
+    :param scratch: a directory for what restic keeps while it works; the caller removes it.
+    """
+
+    def __init__(self, owner: str, access: Mapping[str, Any], scratch: str) -> None:
+        self._owner = owner
+        self.url = str(access["url"])
+        self._passwords = [str(password) for password in access["passwords"]]
+        self._environment = dict(access.get("environment") or {})
+        self._scratch = scratch
+        self._password = self._passwords[0]
+
+    # -- opening ------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Make sure that the repository can be read.
+
+        One that was made with an older root key gets the present key's password too.
+
+        :raises NoRepository: when there is none.
+        """
+        for password in self._passwords:
+            self._password = password
+            try:
+                self._run("cat", "config", "--no-lock", timeout=_OPEN_SECONDS)
+            except RepositoryError as error:
+                if not _says(error, _WRONG_PASSWORD):
+                    raise
+                continue
+            if password != self._passwords[0]:
+                self._add_present_password()
+            return
+        raise RepositoryError(
+            f"{self._owner}: platform_root_keys: no root key of this inventory opens its restore "
+            f"points in {self.url}: give the run the key that they were made with, under any "
+            "version. Nothing was touched"
+        )
+
+    def ensure(self) -> None:
+        """Make sure that there is a repository, and that it can be read."""
+        try:
+            self.open()
+        except NoRepository:
+            self._password = self._passwords[0]
+            if is_local(self.url):
+                os.makedirs(os.path.dirname(self.url), mode=0o700, exist_ok=True)
+            self._run("init", timeout=_OPEN_SECONDS)
+
+    def _add_present_password(self) -> None:
+        with _pipe(self._passwords[0]) as handle:
+            self._run("key", "add", "--new-password-file", f"/dev/fd/{handle}", keep=(handle,))
+        self._password = self._passwords[0]
+
+    # -- restore points -----------------------------------------------------------------------
+
+    def points(self) -> list[dict[str, Any]]:
+        """The restore points, oldest first: id, moment, why, bytes."""
+        found = json.loads(self._run("snapshots", "--json", "--no-lock") or "[]") or []
+        points = [
+            {
+                "id": snapshot["id"][:8],
+                "taken": snapshot["time"],
+                **_tags(snapshot.get("tags") or ()),
+            }
+            for snapshot in found
+        ]
+        return sorted(points, key=lambda point: str(point["taken"]))
+
+    def point(self, wanted: str) -> dict[str, Any]:
+        """One restore point, the newest one for C(latest).
+
+        :raises RepositoryError: naming those that there are.
+        """
+        points = self.points()
+        if wanted == LATEST and points:
+            return points[-1]
+        found = [p for p in points if len(wanted) >= 4 and wanted.startswith(p["id"])]
+        found = found or [p for p in points if len(wanted) >= 4 and p["id"].startswith(wanted)]
+        if len(found) == 1:
+            return found[0]
+        known = ", ".join(f"{p['id']} ({p['taken'][:19]})" for p in points[-10:]) or "none"
+        raise RepositoryError(
+            f"{self._owner}: there is no restore point {wanted} in {self.url}; there are: {known}"
+        )
+
+    def store(self, directory: str, taken: str, tags: Mapping[str, str]) -> dict[str, Any]:
+        """Store a directory as a restore point; its id and how many bytes were new."""
+        command = ["backup", ".", "--json", "--quiet", "--ignore-inode", "--host", self._owner]
+        command += ["--time", taken.replace("T", " ").rstrip("Z")]
+        for name, value in tags.items():
+            command += ["--tag", f"{name}={value}"]
+        printed = self._run(*command, directory=directory)
+        for line in reversed(printed.splitlines()):
+            with contextlib.suppress(ValueError):
+                message = json.loads(line)
+                if message.get("message_type") == "summary":
+                    return {
+                        "id": message["snapshot_id"][:8],
+                        "bytes": message["total_bytes_processed"],
+                        "added_bytes": message["data_added"],
+                    }
+        raise RepositoryError(f"{self._owner}: restic did not say what it stored in {self.url}")
+
+    def manifest(self, point: str) -> bytes:
+        """The manifest of a restore point, as it stands there."""
+        try:
+            return self._run("dump", "--no-lock", point, "/" + MANIFEST).encode()
+        except RepositoryError as error:
+            if not _says(error, ("cannot dump", "not found", "path ")):
+                raise
+            raise RepositoryError(
+                f"{self._owner}: restore point {point} is incomplete: it has no manifest"
+            ) from error
+
+    def restore(self, point: str, directory: str) -> None:
+        """Write a restore point's files into a directory."""
+        self._run("restore", "--no-lock", point, "--target", directory)
+
+    # -- care ---------------------------------------------------------------------------------
+
+    def check(self, share: str = "") -> None:
+        """Look whether everything is there and whole.
+
+        :param share: how much of the data is read again, such as 10% or 500M; else none.
+        """
+        command = ["check"]
+        if share:
+            command.append(f"--read-data-subset={share}")
+        self._run(*command)
+
+    def forget(self, points: Iterable[str]) -> None:
+        """Remove restore points and the data that nothing else needs."""
+        points = list(points)
+        if points:
+            self._run("forget", "--prune", "--quiet", *points)
+
+    def remove(self) -> list[str]:
+        """Remove every restore point; what remains of the repository, in words."""
+        if is_local(self.url):
+            shutil.rmtree(self.url, ignore_errors=True)
+            return []
+        try:
+            self.open()
+        except NoRepository:
+            return []
+        self.forget(point["id"] for point in self.points())
+        left = self.points()
+        if left:
+            return [f"{len(left)} restore points in {self.url}"]
+        return [f"an empty repository (its configuration and key, no data) in {self.url}"]
+
+    # -- restic -------------------------------------------------------------------------------
+
+    def _run(
+        self,
+        *arguments: str,
+        directory: str | None = None,
+        timeout: float | None = None,
+        keep: tuple[int, ...] = (),
+    ) -> str:
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                return self._run_once(arguments, directory, timeout, keep)
+            except RepositoryError as error:
+                if not _says(error, _LOCKED) or time.monotonic() > deadline:
+                    raise
+            # Locks of processes that are no more go; that of a living one is waited for.
+            self._run_once(("unlock",), None, _OPEN_SECONDS, ())
+            time.sleep(3)
+
+    def _run_once(
+        self,
+        arguments: tuple[str, ...],
+        directory: str | None,
+        timeout: float | None,
+        keep: tuple[int, ...],
+    ) -> str:
+        with _pipe(self._password) as handle:
+            # It ends with whoever started it: half a restore point is none.
+            command = ["setpriv", "--pdeathsig", "KILL", "restic", "--repo", self.url]
+            command += ["--password-file", f"/dev/fd/{handle}", *self._cache(), *arguments]
+            try:
+                done = subprocess.run(
+                    command,
+                    cwd=directory,
+                    env=self._variables(),
+                    pass_fds=(handle, *keep),
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    timeout=timeout,
+                    check=False,
+                )
+            except FileNotFoundError:
+                raise RepositoryError(
+                    f"{self._owner}: restic is missing here: run setup_node for the node (apt-get "
+                    "install restic on the controller)"
+                ) from None
+            except subprocess.TimeoutExpired as error:
+                said = _last_words(error.stderr)
+                raise RepositoryError(
+                    f"{self._owner}: {self.url} did not answer within {timeout:.0f} s{said}"
+                ) from None
+        if done.returncode == 0:
+            return done.stdout.decode("utf-8", "replace")
+        raise self._error(arguments[0], done.stderr.decode("utf-8", "replace"))
+
+    def _error(self, command: str, said: str) -> RepositoryError:
+        text = f"{self._owner}: restic {command} in {self.url}: {_last_words(said.encode(), '')}"
+        lower = said.lower()
+        if any(word in lower for word in _FULL):
+            return RepositoryError(f"{text}. The disk is full: make room, then run again")
+        if any(word in lower for word in _FORBIDDEN):
+            return Refused(text)
+        opening = "unable to open config file" in lower or "is there a repository" in lower
+        if opening and any(word in lower for word in _NO_REPOSITORY):
+            return NoRepository(text)
+        return RepositoryError(text)
+
+    def _cache(self) -> list[str]:
+        if is_local(self.url):
+            return ["--no-cache"]
+        return ["--cache-dir", os.path.join(self._scratch, "cache")]
+
+    def _variables(self) -> dict[str, str]:
+        variables = {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": os.environ.get("HOME", "/root"),
+            "TZ": "UTC",
+            "TMPDIR": self._scratch,
+            **{name: str(value) for name, value in self._environment.items()},
+        }
+        for name in _FILE_VARIABLES:
+            if variables.get(name, "").lstrip().startswith("{"):
+                path = os.path.join(self._scratch, name.lower())
+                handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+                with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                    stream.write(variables[name])
+                variables[name] = path
+        return variables
+
+
+@contextlib.contextmanager
+def _pipe(text: str) -> Iterator[int]:
+    """A descriptor from which a text can be read once."""
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, text.encode() + b"\n")
+        os.close(writer)
+        yield reader
+    finally:
+        os.close(reader)
+
+
+def _says(error: Exception, words: Iterable[str]) -> bool:
+    text = str(error).lower()
+    return any(word in text for word in words)
+
+
+def _last_words(said: bytes | None, before: str = ": ") -> str:
+    lines = [line for line in (said or b"").decode("utf-8", "replace").splitlines() if line.strip()]
+    return before + " ".join(lines[-4:])[-600:] if lines else ""
+
+
+def _tags(tags: Iterable[str]) -> dict[str, str]:
+    pairs = (tag.partition("=") for tag in tags)
+    return {name: value for name, equals, value in pairs if equals and name in ("reason", "uid")}

@@ -1,0 +1,161 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Restoring: into new volumes beside the present ones, which stay until the new ones are proved."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.memcloud.memmachine.plugins.module_utils._backup import (
+    repository_of,
+    server_versions,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job, embedder_of
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import Operation
+from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import LATEST, Repository
+from ansible_collections.memcloud.memmachine.plugins.module_utils._restore_point import (
+    checksums,
+    count_differences,
+    damaged,
+    parse_manifest,
+    refusals,
+    total,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._stores import (
+    Session,
+    fill_volumes,
+)
+
+_SPARE_BYTES = 256 * 1024**2
+
+
+def choose(job: Job, target: Mapping[str, Any]) -> tuple[Repository, str, dict[str, Any]]:
+    """The repository, id and manifest of the point that is asked for, once it may be restored.
+
+    :param target: the inputs of the tenant that it is restored into.
+    :raises MemcloudError: naming everything that speaks against it.
+    """
+    source = job.params.get("source")
+    repository = repository_of(job, "source" if source else "repository")
+    repository.open()
+    point = repository.point(str(job.params.get("restore_point") or LATEST))["id"]
+    manifest = parse_manifest(repository.manifest(point), point)
+    known = {"tenant": job.name, "uid": job.tenant["uid"]}
+    if source:
+        known = {"tenant": str(source), "uid": str(job.params["source_uid"])}
+    reasons = refusals(manifest, target, known, server_versions(job))
+    size = sum(int(part["bytes"]) for part in manifest["parts"].values())
+    free = shutil.disk_usage(job.state.data_dir).free
+    if free < 2 * size + _SPARE_BYTES:
+        reasons.append(
+            f"{free // 1024**2} MiB are free on the node, "
+            f"{(2 * size + _SPARE_BYTES) // 1024**2} MiB are needed: make room"
+        )
+    if reasons:
+        raise MemcloudError(
+            f"{job.name}: restore point {point} cannot be restored: {'; '.join(reasons)}. "
+            "Nothing was touched"
+        )
+    return repository, point, manifest
+
+
+def fetch(job: Job, repository: Repository, point: str, manifest: Mapping[str, Any]) -> str:
+    """Read a restore point and compare every file with its manifest; where its files are."""
+    directory = os.path.join(job.work, "point")
+    shutil.rmtree(directory, ignore_errors=True)
+    os.chmod(job.work, 0o711)
+    try:
+        repository.restore(point, directory)
+        problems = damaged(manifest, checksums(directory))
+    except MemcloudError as error:
+        problems = [str(error)]
+    if problems:
+        raise MemcloudError(
+            f"{job.name}: restore point {point} is damaged: {'; '.join(problems[:5])}. The tenant "
+            "was not touched: take an older point (list_backups shows them), and look at the "
+            "repository with check_backups"
+        )
+    os.chmod(directory, 0o711)
+    return directory
+
+
+class Restore(Operation):
+    """Brings a tenant to what a restore point holds."""
+
+    name = "restore"
+
+    def check(self, job: Job) -> None:
+        """The point exists, is whole, is of this tenant, can be read; no data is overwritten."""
+        choose(job, job.tenant)
+        if not job.params.get("force"):
+            stored = stored_memories(job)
+            if stored:
+                what = f"{stored} memories" if stored > 0 else "data (it does not run now)"
+                raise MemcloudError(
+                    f"{job.name}: has {what}, which a restore replaces: say "
+                    "-e force=true if it shall, or restore into another tenant. Nothing was "
+                    "touched"
+                )
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """Load it beside the present data, switch behind the held gate, prove, commit."""
+        repository, point, manifest = choose(job, job.tenant)
+        with job.step("fetch"):
+            files = fetch(job, repository, point, manifest)
+        generation = job.generation + 1
+        running = dict(job.tenant, state="running")
+        desired, _contents = job.desired(running, generation)
+        with job.step("load"):
+            counts = fill_volumes(job.engine, desired, files)
+            problems = count_differences(manifest["counts"], counts)
+            if problems:
+                raise MemcloudError(
+                    f"{job.name}: restore point {point} was loaded, but {'; '.join(problems[:5])}: "
+                    "the tenant was not touched. Take an older point"
+                )
+        shutil.rmtree(files, ignore_errors=True)
+        with job.step("switch"):
+            job.hold()
+            job.drain()
+            job.stop("neo4j", "postgres")
+            job.bring(running, generation)
+            proof = job.prove()
+        previous = job.generation
+        job.record.update(
+            generation=generation,
+            version=job.tenant["version"],
+            embedder=embedder_of(job.tenant),
+            restored={
+                "point": point,
+                "taken": manifest["taken"],
+                "tenant": manifest["tenant"],
+                "at": now(),
+            },
+        )
+        job.save()
+        if job.tenant["state"] != "running":
+            job.bring()
+        job.release()
+        return {
+            "restore_point": {"id": point, "taken": manifest["taken"]},
+            "memories": total(counts),
+            "generations": [previous, generation],
+            "proof": proof,
+            "message": f"{total(counts)} memories of {manifest['tenant']} as of "
+            f"{manifest['taken']} (restore point {point}), all counts and contents as they were",
+        }
+
+
+def stored_memories(job: Job) -> int:
+    """How many memories a tenant has; -1 where its PostgreSQL does not run to say it."""
+    state = (job.engine.inspect(job.container("postgres")) or {}).get("State") or {}
+    if not state.get("Running"):
+        return -1 if job.record.get("embedder") else 0
+    with Session(job.engine, job.container("postgres")) as session:
+        return total(session.counts())

@@ -1,0 +1,136 @@
+"""A tenant's repository, with the real restic."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from ansible_collections.memcloud.memmachine.plugins.module_utils import _restic
+from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import (
+    NoRepository,
+    Repository,
+    RepositoryError,
+)
+
+pytestmark = pytest.mark.skipif(not shutil.which("restic"), reason="needs restic")
+TAGS = {"tenant": "acme", "uid": "u", "reason": "manual"}
+
+
+class Place:
+    """A folder with a repository and something to store."""
+
+    def __init__(self, directory: Path) -> None:
+        self.url = str(directory / "backups/acme-1")
+        self.point = directory / "point"
+        self.scratch = directory / "scratch"
+        self.target = directory / "target"
+        (self.point / "neo4j").mkdir(parents=True)
+        self.scratch.mkdir()
+        (self.point / "manifest.json").write_text("{}")
+        (self.point / "neo4j/store").write_text("data " * 1000)
+
+    def repository(self, *passwords: str) -> Repository:
+        access = {"url": self.url, "passwords": passwords or ("one",), "environment": {}}
+        return Repository("acme", access, str(self.scratch))
+
+    def stored(self, taken: str = "2026-11-21T03:00:00Z") -> str:
+        repository = self.repository()
+        repository.ensure()
+        return str(repository.store(str(self.point), taken, TAGS)["id"])
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_what_was_stored_comes_back(place: Place) -> None:
+    point = place.stored()
+    repository = place.repository()
+    assert repository.manifest(point) == b"{}"
+    repository.restore(point, str(place.target))
+    assert (place.target / "neo4j/store").read_text() == "data " * 1000
+    repository.check("100%")
+
+
+def test_points_are_listed_with_their_moment_and_reason(place: Place) -> None:
+    later, earlier = place.stored("2026-11-21T04:00:00Z"), place.stored("2026-11-21T03:00:00Z")
+    repository = place.repository()
+    points = repository.points()
+    assert [point["id"] for point in points] == [earlier, later]
+    assert points[0]["taken"] == "2026-11-21T03:00:00Z"
+    assert points[0]["reason"] == "manual"
+    assert repository.point("latest")["id"] == later
+    assert repository.point(earlier)["id"] == earlier
+
+
+def test_an_unknown_point_is_refused_with_those_that_there_are(place: Place) -> None:
+    known = place.stored()
+    with pytest.raises(RepositoryError, match=known):
+        place.repository().point("beef1234")
+
+
+def test_no_repository(place: Place) -> None:
+    with pytest.raises(NoRepository):
+        place.repository().open()
+
+
+def test_another_root_key_is_named_and_nothing_is_made(place: Place) -> None:
+    place.stored()
+    for use in (place.repository("two").open, place.repository("two").ensure):
+        with pytest.raises(RepositoryError, match="platform_root_keys"):
+            use()
+
+
+def test_after_a_new_root_key_the_repository_opens_with_it_alone(place: Place) -> None:
+    place.stored()
+    place.repository("two", "one").open()
+    place.repository("two").open()
+
+
+def test_a_damaged_repository_is_found(place: Place) -> None:
+    point = place.stored()
+    for pack in Path(place.url, "data").rglob("*"):
+        if pack.is_file():
+            pack.chmod(0o600)
+            pack.write_bytes(b"x" * pack.stat().st_size)
+    repository = place.repository()
+    with pytest.raises(RepositoryError):
+        repository.restore(point, str(place.target))
+    with pytest.raises(RepositoryError):
+        repository.check("100%")
+
+
+def test_forgotten_points_are_gone(place: Place) -> None:
+    first, second = place.stored("2026-11-20T03:00:00Z"), place.stored()
+    repository = place.repository()
+    repository.forget([first])
+    assert [point["id"] for point in repository.points()] == [second]
+    assert repository.remove() == []
+    assert not Path(place.url).exists()
+
+
+def test_neither_password_nor_credential_is_on_a_command_line_or_in_an_error(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    real = _restic.subprocess.run
+
+    def run(command: list[str], **options: object) -> object:
+        seen.append(command)
+        return real(command, **options)
+
+    monkeypatch.setattr(_restic.subprocess, "run", run)
+    access = {
+        "url": "s3:http://127.0.0.1:1/bucket/acme",
+        "passwords": ["the-password"],
+        "environment": {"AWS_ACCESS_KEY_ID": "key-id", "AWS_SECRET_ACCESS_KEY": "the-secret"},
+    }
+    monkeypatch.setattr(_restic, "_OPEN_SECONDS", 3)
+    with pytest.raises(RepositoryError, match="did not answer within 3 s|connection refused") as e:
+        Repository("acme", access, str(place.scratch)).open()
+    assert seen
+    for text in (str(e.value), *(word for command in seen for word in command)):
+        assert "the-password" not in text
+        assert "the-secret" not in text
