@@ -53,8 +53,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             drifted = answer["tenants"]
         for entry in drifted:
             entry["representative"] = batch["representative"]
-        display.display(f"{batch['node']}: {len(names)} checked, {len(drifted)} drifted")
-        for entry in drifted:
+        quiet = bool(self._task.args.get("quiet"))
+        if not quiet:
+            display.display(f"{batch['node']}: {len(names)} checked, {len(drifted)} drifted")
+        for entry in drifted if not quiet else ():
             for line in _lines(entry):
                 display.display(f"  {entry['tenant']}: {line}")
         result.update(

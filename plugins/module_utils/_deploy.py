@@ -14,8 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.memcloud.memmachine.plugins.module_utils._capacity import (
+    check_fits,
+    figures_of,
+    stored_bytes,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._converge import Converger
-from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import desired_tenant
+from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
+    desired_tenant,
+    volume_of,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api import (
     wait_for_gate,
     wait_for_router,
@@ -202,7 +210,14 @@ class TenantNode(Node):
             )
         _check_embedder(tenant, record)
         _check_version(tenant, record)
+        check_fits(tenant, record, lambda role: self._stored(tenant, record, role))
         self._check_disk(name)
+
+    def _stored(self, tenant: Mapping[str, Any], record: Mapping[str, Any], role: str) -> int:
+        generation = int(record.get("generation") or 1)
+        wanted = volume_of(tenant, self.platform, role, generation)
+        volumes = self.engine.volumes(self.platform["name"])
+        return sum(stored_bytes(v["Mountpoint"]) for v in volumes if v["Name"] == wanted)
 
     def _check_disk(self, tenant: str) -> None:
         free = shutil.disk_usage(self.platform["data_dir"]).free
@@ -279,6 +294,7 @@ class TenantNode(Node):
             hostname=tenant["hostname"],
             tier=tenant["tier"],
             version=tenant["version"],
+            figures=figures_of(tenant),
         )
         result.drift += self.certificate(tenant)
         result.drift += self._bring(job)

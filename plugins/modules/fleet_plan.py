@@ -23,6 +23,10 @@ options:
     description: Whether deleted tenants lose their volumes and records too.
     type: bool
     default: false
+  quiet:
+    description: Print nothing; the differences are in the result.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: It never changes anything.
