@@ -286,7 +286,8 @@ class Job:
         probe = self.probe(deadline)
         try:
             probe.wait_ready(self._check_alive)
-            self.record["embedder"] = embedder_of(self.tenant)
+            # What stored memories are of; another model only counts when they were moved to it.
+            self.record.setdefault("embedder", embedder_of(self.tenant))
             self.save()
             proof = probe.round_trip().as_dict()
         except MemcloudError as error:

@@ -23,7 +23,7 @@ _USUAL_MODELS = {
 }
 # Other dimensions than a known model can give are found before anything is deployed.
 _KNOWN_DIMENSIONS = {
-    "demo-embedding": (384, 384),
+    "demo-embedding": (8, 4096),
     "text-embedding-3-small": (1, 1536),
     "text-embedding-3-large": (1, 3072),
     "text-embedding-ada-002": (1536, 1536),

@@ -8,6 +8,11 @@ from __future__ import annotations
 from ansible_collections.memcloud.memmachine.plugins.module_utils._backup import Backup
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import Operation
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restore import Restore
+from ansible_collections.memcloud.memmachine.plugins.module_utils._transfer import (
+    Export,
+    Import,
+    Reembed,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._update import (
     PlanRollback,
     PlanUpdate,
@@ -17,8 +22,11 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._update import
 
 _ALL: tuple[Operation, ...] = (
     Backup(),
+    Export(),
+    Import(),
     PlanRollback(),
     PlanUpdate(),
+    Reembed(),
     Restore(),
     Rollback(),
     Update(),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -66,6 +67,7 @@ def export_memories(
     *,
     more_projects: Iterable[Project] = (),
     pending: frozenset[str] = frozenset(),
+    more_sets: Iterable[str] = (),
     said: Callable[[str], None] = lambda words: None,
 ) -> list[dict[str, Any]]:
     """Write every memory of every project as a line; what was written, by project.
@@ -73,6 +75,7 @@ def export_memories(
     :param more_projects: projects that the server's list may leave out (it names those with a
         session; memories stored for semantic memory alone have none).
     :param pending: ids of memories that semantic memory has not worked on yet.
+    :param more_sets: ids of semantic sets to which perhaps no memory leads any more.
     """
     projects = sorted({*server.projects(), *more_projects} - {_PROBE})
     told: list[dict[str, Any]] = []
@@ -109,7 +112,28 @@ def export_memories(
                 "semantic": semantic,
             }
         )
+    for entry in told:
+        project = (entry["org"], entry["project"])
+        for set_id in sorted(set(more_sets) - seen_sets):
+            scope = _scope_of(server, project, entry["set_types"], set_id)
+            for memory in _semantic(server, project, [scope] if scope else [], seen_sets):
+                _write(stream, memory)
+                entry["semantic"] += 1
     return told
+
+
+def _scope_of(
+    server: MemoryServer, project: Project, kinds: Iterable[Mapping[str, Any]], set_id: str
+) -> tuple[tuple[str, str], ...]:
+    """The tags of a set, read out of its id and confirmed by the server; empty when it has none."""
+    for kind in kinds:
+        tags = sorted(kind["tags"])
+        found = re.search("__" + "_".join(f"{re.escape(tag)}_(.*)" for tag in tags) + "$", set_id)
+        if found and tags:
+            scope = dict(zip(tags, found.groups()))
+            if server.set_id(project, kind["org_level"], scope) == set_id:
+                return tuple(sorted(scope.items()))
+    return ()
 
 
 def memory_of(project: Project, episode: Mapping[str, Any]) -> Memory:

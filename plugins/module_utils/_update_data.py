@@ -129,8 +129,8 @@ def restore_dump(job: Job, trial: Mapping[str, Any]) -> None:
             job.execute("postgres", ["sh", "-c", command], stdin=stream)
 
 
-def reload_data(job: Job, trial: Mapping[str, Any]) -> None:
-    """Carry the memories from the old server into a new one with empty databases."""
+def reload_data(job: Job, trial: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Carry the memories from the old server into a new one with empty databases; what moved."""
     path = os.path.join(job.work, "memories.ndjson")
     server = MemoryServer(job.name, address=f"{job.address('app')}:{APP_PORT}")
     with job.step("export"):
@@ -138,7 +138,7 @@ def reload_data(job: Job, trial: Mapping[str, Any]) -> None:
         job.drain()
         job.bring({**as_recorded(job.tenant, job.record), "state": "running", "wake": False})
         job.probe().wait_ready()
-        projects = _export(job, server, path)
+        projects = write_memories(job, server, path)
         server.close()
     with job.step("start"):
         job.drain()
@@ -149,36 +149,47 @@ def reload_data(job: Job, trial: Mapping[str, Any]) -> None:
     with job.step("import"):
         cursor = Cursor.load(path + ".cursor", file_sha256(path))
         import_memories(server, path, cursor, projects)
-        prove_import(server, path, projects, exact=True)
+        moved = prove_import(server, path, projects, exact=True)
         server.close()
+    return moved
 
 
-def _export(job: Job, server: MemoryServer, path: str) -> list[dict[str, Any]]:
-    """Write all memories, all seen in one state of semantic memory."""
-    known = "SELECT coalesce(json_agg(DISTINCT session_key), '[]') FROM episodestore"
+def write_memories(job: Job, server: MemoryServer, path: str) -> list[dict[str, Any]]:
+    """Write all memories, all seen in one state of semantic memory; what was written."""
     projects: list[Project] = [
         (org, project)
-        for org, slash, project in (str(key).partition("/") for key in json.loads(sql(job, known)))
+        for org, slash, project in (
+            key.partition("/") for key in _distinct(job, "session_key", "episodestore")
+        )
         if slash
     ]
     for _attempt in range(_EXPORTS):
         pending = _pending(job)
         with open(path, "wb") as stream:
-            told = export_memories(server, stream, more_projects=projects, pending=pending)
+            told = export_memories(
+                server,
+                stream,
+                more_projects=projects,
+                pending=pending,
+                more_sets=_distinct(job, "set_id", "feature"),
+            )
+            stream.flush()
+            os.fsync(stream.fileno())
         if _pending(job) == pending:
             return told
     raise MemcloudError(
         f"{job.name}: semantic memory went on working while its memories were exported, "
-        f"{_EXPORTS} times: update it when the tenant has less to do"
+        f"{_EXPORTS} times: run this again when the tenant has less to do"
     )
 
 
 def _pending(job: Job) -> frozenset[str]:
-    query = (
-        "SELECT coalesce(json_agg(DISTINCT history_id), '[]') FROM set_ingested_history "
-        "WHERE NOT ingested"
-    )
-    return frozenset(str(entry) for entry in json.loads(sql(job, query)))
+    return frozenset(_distinct(job, "history_id", "set_ingested_history", "NOT ingested"))
+
+
+def _distinct(job: Job, column: str, table: str, condition: str = "true") -> list[str]:
+    query = f"SELECT coalesce(json_agg(DISTINCT {column}), '[]') FROM {table} WHERE {condition}"
+    return [str(entry) for entry in json.loads(sql(job, query))]
 
 
 def _start_postgres(job: Job) -> None:

@@ -168,7 +168,7 @@ BAD_TENANTS: list[tuple[dict[str, Any], str, str]] = [
     ({"tenant_embedder_dimensions": 0}, "tenant_embedder_dimensions", "1 to 65536"),
     ({"tenant_embedder_dimensions": -5}, "tenant_embedder_dimensions", "1 to 65536"),
     ({"tenant_embedder_dimensions": "big"}, "tenant_embedder_dimensions", "whole number"),
-    ({"tenant_embedder_dimensions": 1000}, "tenant_embedder_dimensions", "gives 384"),
+    ({"tenant_embedder_dimensions": 4097}, "tenant_embedder_dimensions", "gives 4096"),
     (
         {"tenant_model_api_key": "k", "tenant_embedder_dimensions": 3072},
         "tenant_embedder_dimensions",

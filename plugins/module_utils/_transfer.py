@@ -1,0 +1,261 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Exporting a tenant, importing into one, moving one to another embedding model."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.memcloud.memmachine.plugins.module_utils._archive import (
+    MEMORIES,
+    older,
+    pack,
+    read_manifest,
+    unpack_memories,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import APP_PORT
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job, embedder_of
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
+from ansible_collections.memcloud.memmachine.plugins.module_utils._memory_api import MemoryServer
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import Operation
+from ansible_collections.memcloud.memmachine.plugins.module_utils._portable import file_sha256
+from ansible_collections.memcloud.memmachine.plugins.module_utils._portable_import import (
+    Cursor,
+    import_memories,
+    prove_import,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import (
+    PROBE_ORGANISATION,
+    PROBE_PROJECT,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._update_data import (
+    reload_data,
+    sql,
+    write_memories,
+)
+
+# Room that must be left beside what is written.
+_SPARE_BYTES = 512 * 1024**2
+# Where archives are on a node, below the platform's directory.
+EXPORTS = "exports"
+IMPORTS = "imports"
+
+
+def server_of(job: Job) -> MemoryServer:
+    """The tenant's server, past edge and gate: their limits are for its clients."""
+    return MemoryServer(job.name, f"{job.address('app')}:{APP_PORT}")
+
+
+def totals(projects: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How much an archive holds."""
+    projects = list(projects)
+    return {
+        "projects": len(projects),
+        "episodic": sum(int(entry["episodic"]) for entry in projects),
+        "semantic": sum(int(entry["semantic"]) for entry in projects),
+    }
+
+
+def _must_run(job: Job, what: str) -> None:
+    if job.tenant["state"] != "running" or not job.record.get("embedder"):
+        raise MemcloudError(
+            f"{job.name}: is {job.record.get('state') or 'not deployed'}, and {what} needs its "
+            "server: run resume_tenant (or deploy_tenant) for it first. Nothing was touched"
+        )
+
+
+def _check_room(job: Job, needed: int) -> None:
+    free = shutil.disk_usage(job.state.data_dir).free
+    if free < needed + _SPARE_BYTES:
+        raise MemcloudError(
+            f"{job.name}: {free // 1024**2} MiB are free below {job.state.data_dir} on the node, "
+            f"{(needed + _SPARE_BYTES) // 1024**2} MiB are needed: make room. Nothing was touched"
+        )
+
+
+def _database_bytes(job: Job) -> int:
+    return int(sql(job, "SELECT pg_database_size('memmachine')"))
+
+
+class Export(Operation):
+    """Writes a tenant's portable archive on its node."""
+
+    name = "export"
+
+    def check(self, job: Job) -> None:
+        """The tenant runs, and there is room."""
+        _must_run(job, "an export")
+        _check_room(job, 2 * _database_bytes(job))
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """Memories through the server's own interface; nobody has to wait."""
+        server = server_of(job)
+        with job.step("memories"), contextlib.closing(server):
+            projects = write_memories(job, server, os.path.join(job.work, MEMORIES))
+        exported = now()
+        about = {
+            "tenant": job.name,
+            "uid": job.tenant["uid"],
+            "tier": job.tenant["tier"],
+            "version": job.record["version"],
+            "embedder": job.record["embedder"],
+            "exported": exported,
+            "projects": projects,
+            "totals": totals(projects),
+        }
+        directory = job.state.path(EXPORTS)
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        stamp = re.sub(r"[-:]", "", exported)
+        path = os.path.join(directory, f"{job.name}-{stamp}.tar.gz")
+        with job.step("pack"):
+            pack(job.work, [MEMORIES], about, path)
+        count = about["totals"]
+        return {
+            "archive": {
+                "path": path,
+                "bytes": os.path.getsize(path),
+                "sha256": file_sha256(path),
+                "exported": exported,
+                **count,
+            },
+            "message": f"{count['episodic']} memories and {count['semantic']} semantic ones of "
+            f"{count['projects']} projects are in {path}",
+        }
+
+
+class Import(Operation):
+    """Stores the memories of a portable archive in a tenant."""
+
+    name = "import"
+
+    def check(self, job: Job) -> None:
+        """The archive can be read, the server is new enough, nothing is mixed unasked."""
+        _must_run(job, "an import")
+        path = _archive_of(job)
+        manifest = read_manifest(path)
+        if older(job.tenant["version"], manifest["version"]):
+            raise MemcloudError(
+                f"{job.name}: has MemMachine {job.tenant['version']}, the archive is from "
+                f"{manifest['version']}: import it into a tenant of that version or a newer one. "
+                "Nothing was touched"
+            )
+        sizes = sum(int(entry["bytes"]) for entry in manifest["files"].values())
+        _check_room(job, 4 * sizes)
+        if job.params.get("force") or _cursor(job, manifest).position:
+            return
+        server = server_of(job)
+        stored = sum(
+            server.count(project)
+            for project in server.projects()
+            if project != (PROBE_ORGANISATION, PROBE_PROJECT)
+        )
+        server.close()
+        if stored:
+            raise MemcloudError(
+                f"{job.name}: has {stored} memories already. Say -e force=true to add those of the "
+                "archive to them (none is stored twice), or import into an empty tenant. Nothing "
+                "was touched"
+            )
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """Store what is missing, then hold every memory against the server once more."""
+        path = _archive_of(job)
+        manifest = read_manifest(path)
+        with job.step("unpack"):
+            lines = unpack_memories(path, job.work, manifest)
+        cursor = _cursor(job, manifest)
+        exact = not job.params.get("force")
+        if exact:
+            job.hold()
+        server = server_of(job)
+        try:
+            with job.step("import"):
+                done = import_memories(server, lines, cursor, manifest["projects"])
+            with job.step("compare"):
+                projects = prove_import(server, lines, manifest["projects"], exact=exact)
+        finally:
+            server.close()
+        with job.step("prove"):
+            proof = job.prove()
+        os.unlink(cursor.path)
+        return {
+            **done,
+            "changed": done["added"] > 0,
+            "projects": projects,
+            "proof": proof,
+            "message": f"{done['added']} memories stored, {done['present']} were there; "
+            f"{len(projects)} projects have what the archive says",
+        }
+
+
+def _archive_of(job: Job) -> str:
+    path = str(job.params.get("archive") or "")
+    if not os.path.isfile(path):
+        raise MemcloudError(
+            f"{job.name}: there is no archive {path or '(none was named)'} on its node: name the "
+            "controller's with -e file=…, or the node's with -e archive=…. Nothing was touched"
+        )
+    return path
+
+
+def _cursor(job: Job, manifest: Mapping[str, Any]) -> Cursor:
+    """How far an earlier run came with these memories in this tenant."""
+    directory = job.state.path(IMPORTS)
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    path = os.path.join(directory, f"{job.name}-{job.tenant['uid'][:8]}.cursor.json")
+    return Cursor.load(path, str(manifest["files"][MEMORIES]["sha256"]))
+
+
+class Reembed(Operation):
+    """Moves a tenant to the embedding model that its entry names."""
+
+    name = "reembed"
+
+    def settled(self, job: Job) -> str:
+        """Nothing is to be done when the memories are of that model already."""
+        if job.record.get("embedder") == embedder_of(job.tenant) and not job.record.get(
+            "operation"
+        ):
+            return "the memories are of {model} ({dimensions} dimensions) already".format(
+                **embedder_of(job.tenant)
+            )
+        return ""
+
+    def check(self, job: Job) -> None:
+        """The tenant runs, the new model answers, and there is room for both."""
+        _must_run(job, "moving to another embedding model")
+        _check_room(job, 4 * _database_bytes(job))
+        job.node.try_first(job.tenant, job.secrets)
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """Out of the old databases, into empty ones, compared, proved, and only then in force."""
+        settled = self.settled(job)
+        if settled:
+            return {"changed": False, "message": settled}
+        before, after = job.record["embedder"], embedder_of(job.tenant)
+        previous = (job.record.get("previous") or {}).get("generation") or 1
+        generation = max(job.generation, int(previous)) + 1
+        job.hold()
+        projects = reload_data(job, {**job.tenant, "generation": generation})
+        with job.step("prove"):
+            proof = job.prove()
+        job.record.update(generation=generation, embedder=after)
+        job.record.pop("previous", None)  # its vectors are of the old model
+        job.save()
+        job.release()
+        moved = sum(entry["stored"] for entry in projects)
+        return {
+            "projects": projects,
+            "proof": proof,
+            "embedder": after,
+            "message": f"{moved} memories of {len(projects)} projects moved "
+            f"from {before['model']} ({before['dimensions']}) to {after['model']} "
+            f"({after['dimensions']})",
+        }
