@@ -89,7 +89,7 @@ def take_restore_point(job: Job, reason: str, resume: bool = True) -> dict[str, 
     shutil.rmtree(point, ignore_errors=True)
     os.makedirs(point, mode=0o711)
     os.chmod(job.work, 0o711)
-    moment = _Stopped(job) if _is_stopped(job) else _Held(job, resume)
+    moment = _Stopped(job) if _is_stopped(job) else Held(job, resume)
     manifest = _manifest(job, reason)
     with job.step("store"):
         pass
@@ -165,7 +165,7 @@ def _is_stopped(job: Job) -> bool:
     return not state.get("Running") and not job.held
 
 
-class _Held:
+class Held:
     """The moment of a tenant that runs: its clients wait at the gate."""
 
     def __init__(self, job: Job, resume: bool) -> None:

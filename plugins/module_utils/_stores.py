@@ -78,6 +78,14 @@ exec java @/opt/neo4j/image.args -Xmx"$1" @/opt/neo4j/class-path.args org.neo4j.
   database check neo4j --from-path-data=/restored/neo4j/databases \\
   --from-path-txn=/restored/neo4j/transactions --report-path=/tmp/report --max-off-heap-memory="$2"
 """
+_DUMP_STORE = """set -eu
+mkdir -p /tmp/conf
+echo db.tx_log.preallocate=false > /tmp/conf/neo4j.conf
+echo server.directories.data=/restored/neo4j >> /tmp/conf/neo4j.conf
+export NEO4J_HOME=/opt/neo4j NEO4J_CONF=/tmp/conf
+exec java @/opt/neo4j/image.args -Xmx"$1" @/opt/neo4j/class-path.args org.neo4j.cli.AdminTool \\
+  database dump neo4j --to-path=/restored/neo4j --overwrite-destination=true
+"""
 # The probe's own project comes and goes.
 _COUNTS = {
     "episodes": """SELECT session_key AS project, count(*) AS count,
@@ -226,6 +234,23 @@ def check_store(engine: Engine, desired: Desired, point: str) -> None:
             f"{desired.tenant}: the copied store of Neo4j is not consistent (neo4j-admin database "
             f"check ended with {code}): {said[-800:]}"
         )
+
+
+def dump_store(engine: Engine, desired: Desired, point: str, path: str) -> None:
+    """Let Neo4j's own tool write a copied store as a dump that any Neo4j of the version loads."""
+    store = os.path.join(point, STORE)
+    give_to(NEO4J_UID, store)
+    mebibytes = max(128, _of_role(desired, "neo4j").memory // 1024**2)
+    arguments = ("-c", _DUMP_STORE, "sh", f"{mebibytes // 2}m")
+    code, said = run_scratch(
+        engine, desired, _scratch(desired, "neo4j", arguments, point, copy=True)
+    )
+    if code:
+        raise MemcloudError(
+            f"{desired.tenant}: neo4j-admin database dump ended with {code}: {said[-800:]}"
+        )
+    os.replace(os.path.join(store, "neo4j.dump"), path)
+    os.chown(path, 0, 0)
 
 
 def fill_volumes(

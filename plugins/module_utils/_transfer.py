@@ -14,10 +14,16 @@ from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._archive import (
     MEMORIES,
+    NEO4J_DUMP,
+    POSTGRES_DUMP,
     older,
     pack,
     read_manifest,
     unpack_memories,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._backup import (
+    Held,
+    server_versions,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import APP_PORT
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
@@ -34,6 +40,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._portable_impo
 from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import (
     PROBE_ORGANISATION,
     PROBE_PROJECT,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._stores import (
+    dump_postgres,
+    dump_store,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._update_data import (
     reload_data,
@@ -95,7 +105,7 @@ class Export(Operation):
         _check_room(job, 2 * _database_bytes(job))
 
     def run(self, job: Job) -> dict[str, Any]:
-        """Memories through the server's own interface; nobody has to wait."""
+        """Memories through the server's own interface while it serves, then the native dumps."""
         server = server_of(job)
         with job.step("memories"), contextlib.closing(server):
             projects = write_memories(job, server, os.path.join(job.work, MEMORIES))
@@ -114,8 +124,12 @@ class Export(Operation):
         os.makedirs(directory, mode=0o700, exist_ok=True)
         stamp = re.sub(r"[-:]", "", exported)
         path = os.path.join(directory, f"{job.name}-{stamp}.tar.gz")
+        names = [MEMORIES]
+        if job.params.get("native"):
+            names += self._dump(job)
+            about["servers"] = server_versions(job)
         with job.step("pack"):
-            pack(job.work, [MEMORIES], about, path)
+            pack(job.work, names, about, path)
         count = about["totals"]
         return {
             "archive": {
@@ -128,6 +142,20 @@ class Export(Operation):
             "message": f"{count['episodic']} memories and {count['semantic']} semantic ones of "
             f"{count['projects']} projects are in {path}",
         }
+
+    def _dump(self, job: Job) -> list[str]:
+        """Both databases as of one moment, for which requests wait at the gate."""
+        point = os.path.join(job.work, "point")
+        os.makedirs(point, mode=0o711)
+        os.chmod(job.work, 0o711)
+        snapshot, session = Held(job, resume=True).begin(point)
+        with session, job.step("dump"):
+            postgres = os.path.join(job.work, POSTGRES_DUMP)
+            dump_postgres(job.engine, job.container("postgres"), snapshot, postgres)
+        with job.step("dump"):
+            neo4j = os.path.join(job.work, NEO4J_DUMP)
+            dump_store(job.engine, job.desired()[0], point, neo4j)
+        return [POSTGRES_DUMP, NEO4J_DUMP]
 
 
 class Import(Operation):
@@ -236,9 +264,6 @@ class Reembed(Operation):
 
     def run(self, job: Job) -> dict[str, Any]:
         """Out of the old databases, into empty ones, compared, proved, and only then in force."""
-        settled = self.settled(job)
-        if settled:
-            return {"changed": False, "message": settled}
         before, after = job.record["embedder"], embedder_of(job.tenant)
         previous = (job.record.get("previous") or {}).get("generation") or 1
         generation = max(job.generation, int(previous)) + 1
