@@ -104,6 +104,12 @@ class Job:
         return int(self.record.get("generation") or 1)
 
     @property
+    def next_generation(self) -> int:
+        """Whose volumes do not exist yet: those that an update left are kept for a while."""
+        previous = (self.record.get("previous") or {}).get("generation") or 1
+        return max(self.generation, int(previous)) + 1
+
+    @property
     def slot(self) -> int:
         """The tenant's slot, claimed when it has none yet."""
         pool = self.platform["subnet_pool"]

@@ -53,8 +53,8 @@ class Node:
     ) -> Facts:
         """What only this node knows of a tenant, for its desired state.
 
-        :param tenant: inputs; ``images`` and ``generation`` in them are those of an operation
-            that tries something, and count before the record's.
+        :param tenant: inputs; ``images`` in them are those of an operation that tries something,
+            and count before the record's.
         """
         images = self.images_of(tenant["version"])
         if tenant["version"] == record.get("version", tenant["version"]):
@@ -64,7 +64,7 @@ class Node:
             slot,
             images,
             self._cpus,
-            generation=int(tenant.get("generation") or record.get("generation") or 1),
+            generation=int(record.get("generation") or 1),
             held=held,
             asleep=bool(record.get("asleep")),
             woken=bool(record.get("woken")),

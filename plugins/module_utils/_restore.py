@@ -108,7 +108,7 @@ class Restore(Operation):
         repository, point, manifest = choose(job, job.tenant)
         with job.step("fetch"):
             files = fetch(job, repository, point, manifest)
-        generation = job.generation + 1
+        generation = job.next_generation
         running = dict(job.tenant, state="running")
         desired, _contents = job.desired(running, generation)
         with job.step("load"):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import MISSING_IMAGE
@@ -43,6 +44,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._update_plan i
     UpdatePlan,
     last_time,
     plan_update,
+    slower,
 )
 
 # Name of a role's image in the node's record of images.
@@ -111,15 +113,17 @@ class Update(Operation):
                 job.prove(float(job.params.get("patience") or PATIENCE))
         except (MemcloudError, OSError) as error:
             raise _failed(job, was["version"], error) from error
-        generation = _next_generation(job) if plan.kind in COPYING else job.generation
+        generation = job.next_generation if plan.kind in COPYING else job.generation
         _commit(job, plan.kind, was, time.monotonic() - began, generation)
         job.release()
+        after = _round_trips(job, rounds)
         return {
             "plan": plan.as_dict(),
             "from": was["version"],
             "version": job.tenant["version"],
             "rounds_before": before,
-            "rounds_after": _round_trips(job, rounds),
+            "rounds_after": after,
+            "slower": slower(before, after),
             **_sleep_again(job),
             "message": f"{plan.kind}: {was['version']} -> {job.tenant['version']}",
         }
@@ -158,7 +162,7 @@ class Rollback(Operation):
                 generation = int(previous["generation"])
                 if generation != job.generation:
                     job.record["passwords"] = previous["passwords"]  # they may have changed since
-                job.bring(_trial(job, images=previous["images"], generation=generation))
+                job.bring(_trial(job, previous["images"]), generation)
             with job.step("prove"):
                 job.prove(float(job.params.get("patience") or PATIENCE))
         except (MemcloudError, OSError) as error:
@@ -252,10 +256,10 @@ def _image_of(job: Job, role: str) -> str:
     return str((job.engine.inspect(job.container(role)) or {}).get("Image") or "")
 
 
-def _trial(job: Job, **more: Any) -> dict[str, Any]:
-    """The tenant's inputs with what is tried: images of the node, or others; a generation."""
-    images = job.node.images_of(job.tenant["version"])
-    return {**job.tenant, "state": "running", "wake": False, "images": images, **more}
+def _trial(job: Job, images: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The tenant's inputs with the images that are tried, the node's when none are given."""
+    images = images or job.node.images_of(job.tenant["version"])
+    return {**job.tenant, "state": "running", "wake": False, "images": images}
 
 
 def _remember(job: Job) -> dict[str, Any]:
@@ -280,7 +284,7 @@ def _change(job: Job, plan: UpdatePlan) -> None:
             job.drain()
             job.bring(_trial(job))
         return
-    trial = _trial(job, generation=_next_generation(job))
+    trial = _trial(job)
     if plan.kind == RELOAD:
         reload_data(job, trial)
         return
@@ -292,12 +296,7 @@ def _change(job: Job, plan: UpdatePlan) -> None:
     if plan.dump:
         restore_dump(job, trial)
     with job.step("start"):
-        job.bring(trial)
-
-
-def _next_generation(job: Job) -> int:
-    previous = (job.record.get("previous") or {}).get("generation") or 1
-    return max(job.generation, int(previous)) + 1
+        job.bring(trial, job.next_generation)
 
 
 def _commit(job: Job, kind: str, was: dict[str, Any], seconds: float, generation: int) -> None:

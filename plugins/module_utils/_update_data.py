@@ -99,14 +99,14 @@ def copy_data(job: Job, trial: Mapping[str, Any], roles: Sequence[str]) -> None:
     with job.step("stop"):
         job.stop(*DATABASES)
     with job.step("copy"):
-        desired, _contents = job.desired(trial)
+        desired, _contents = job.desired(trial, job.next_generation)
         for volume in desired.volumes:
             if volume.role not in roles:
                 continue
             job.engine.remove_volume(volume.name)
             job.engine.create_volume(desired, volume)
             source = job.volume_path(volume.role)
-            target = job.volume_path(volume.role, trial["generation"])
+            target = job.volume_path(volume.role, job.next_generation)
             _copy(source, target)
 
 
@@ -123,7 +123,7 @@ def restore_dump(job: Job, trial: Mapping[str, Any]) -> None:
         "pg_restore -U postgres -d memmachine --clean --if-exists --single-transaction"
     )
     with job.step("restore"):
-        job.bring({**trial, "state": "paused"})
+        job.bring({**trial, "state": "paused"}, job.next_generation)
         _start_postgres(job)
         with open(_dump_path(job), "rb") as stream:
             job.execute("postgres", ["sh", "-c", command], stdin=stream)
@@ -143,8 +143,8 @@ def reload_data(job: Job, trial: Mapping[str, Any]) -> list[dict[str, Any]]:
     with job.step("start"):
         job.drain()
         for role in DATABASES:
-            job.engine.remove_volume(job.volume(role, trial["generation"]))
-        job.bring(trial)
+            job.engine.remove_volume(job.volume(role, job.next_generation))
+        job.bring(trial, job.next_generation)
         job.prove()  # Neo4j may come up after the server, and an import would not wait for it
     with job.step("import"):
         cursor = Cursor.load(path + ".cursor", file_sha256(path))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -172,3 +172,22 @@ def last_time(durations: Mapping[str, Any], kind: str) -> str:
     """How long an update of a kind took the last time, in words; empty when nobody knows."""
     seconds = durations.get(kind)
     return f"the last one of its kind took {seconds:.0f} s" if seconds else ""
+
+
+def slower(before: Sequence[float], after: Sequence[float], times: float = 2.0) -> str:
+    """Why the fleet stops after a tenant: its round trips take much longer than before."""
+    if not before or not after:
+        return ""
+    was, now = median(before), median(after)
+    if now <= times * was:
+        return ""
+    return f"its memory round trip takes {now:.2f} s, before the update it took {was:.2f} s"
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle one of some values."""
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    if len(ordered) % 2:
+        return ordered[middle]
+    return (ordered[middle - 1] + ordered[middle]) / 2

@@ -113,32 +113,13 @@ def skipped(candidate: Candidate, version: str) -> str:
     """Why a tenant is left as it is; empty when it is to be updated."""
     if candidate.pinned:
         return "is pinned"
-    if candidate.state != "running":
-        return f"is {candidate.state}"
+    if candidate.state == "deleted":
+        return "is deleted"
     if candidate.version == candidate.wanted == version:
         return "is there already"
     if candidate.version and version_key(candidate.version) > version_key(version):
         return "has a newer version"
     return ""
-
-
-def slower(before: Sequence[float], after: Sequence[float], times: float = 2.0) -> str:
-    """Why the fleet stops after a tenant: its round trips take much longer than before."""
-    if not before or not after:
-        return ""
-    was, now = median(before), median(after)
-    if now <= times * was:
-        return ""
-    return f"its memory round trip takes {now:.2f} s, before the update it took {was:.2f} s"
-
-
-def median(values: Sequence[float]) -> float:
-    """The middle one of some values."""
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    if len(ordered) % 2:
-        return ordered[middle]
-    return (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def _bad(message: str) -> VariableError:

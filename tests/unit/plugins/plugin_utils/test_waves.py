@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils._defaults import load_defaults
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import VariableError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._update_plan import slower
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._waves import (
     Candidate,
     parse_steps,
     skipped,
-    slower,
     waves_of,
 )
 
@@ -75,7 +75,8 @@ def test_nothing_to_do_has_no_wave():
     [
         ({}, ""),
         ({"pinned": True}, "is pinned"),
-        ({"state": "paused"}, "is paused"),
+        # One that sleeps is woken for it.
+        ({"state": "paused"}, ""),
         ({"state": "deleted"}, "is deleted"),
         ({"version": "0.4.0", "wanted": "0.4.0"}, "is there already"),
         # Written to its entry by a run that was killed: it is finished.
