@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -91,8 +92,6 @@ def take_restore_point(job: Job, reason: str, resume: bool = True) -> dict[str, 
     os.chmod(job.work, 0o711)
     moment = _Stopped(job) if _is_stopped(job) else Held(job, resume)
     manifest = _manifest(job, reason)
-    with job.step("store"):
-        pass
     snapshot, session = moment.begin(point)
     try:
         with job.step("dump"):
@@ -232,14 +231,8 @@ def _recover_neo4j(job: Job) -> None:
     for _second in range(120):
         if "Started." in job.engine.logs(name, 3):
             break
-        _pause()
+        time.sleep(1)
     job.stop("neo4j")
-
-
-def _pause() -> None:
-    import time
-
-    time.sleep(1)
 
 
 class Backup(Operation):

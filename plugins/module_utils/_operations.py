@@ -19,6 +19,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._update import
     Rollback,
     Update,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._verify import Verify
 
 _ALL: tuple[Operation, ...] = (
     Backup(),
@@ -30,6 +31,7 @@ _ALL: tuple[Operation, ...] = (
     Restore(),
     Rollback(),
     Update(),
+    Verify(),
 )
 
 

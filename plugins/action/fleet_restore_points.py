@@ -1,0 +1,74 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look after the restore points of the tenants of one node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.memcloud.memmachine.plugins.module_utils._inputs import backup_access
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import FleetVariables
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._parts import (
+    by_tenant,
+    call_in_parts,
+)
+
+display = Display()
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs for one representative of each node, delegated to the node or to the controller."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return what was found or done for each tenant; failures are entries."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        given = self._task.args
+        batch, action = given["batch"], str(given["action"])
+        names = given.get("tenants") or [tenant["tenant"] for tenant in batch["tenants"]]
+        tenants = [tenant for tenant in batch["tenants"] if tenant["tenant"] in set(names)]
+        parsed, _errors = FleetVariables(task_vars, self._templar).tenants(sorted(names))
+        prune = bool(given.get("prune_credentials"))
+        repositories = {
+            tenant.name: {
+                **backup_access(tenant.name, tenant.uid, tenant.root_key_version, platform, prune),
+                "keep": dict(tenant.tier.backup),
+                "share": str(given.get("share") or ""),
+            }
+            for tenant, platform in parsed
+        }
+
+        def call(part: list[dict[str, Any]]) -> dict[str, Any]:
+            arguments = {"action": action, "repositories": by_tenant(repositories, part)}
+            return dict(
+                self._execute_module(
+                    module_name="memcloud.memmachine.restore_points",
+                    module_args=arguments,
+                    task_vars=task_vars,
+                )
+            )
+
+        display.display(f"{batch['node']}: restore points of {len(tenants)} of its tenants")
+        entries = call_in_parts(batch, tenants, call, _line)
+        changed = any(entry.get("changed") for entry in entries.values())
+        result.update(changed=changed, tenants=entries)
+        return result
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    lines = [str(entry.get("message") or "done")]
+    if entry.get("operation") == "list":
+        lines += [
+            f"    {point['id']}  {point['taken'][:19]}Z  {point.get('reason', '')}"
+            for point in entry.get("points") or ()
+        ]
+    return "\n".join(lines)
