@@ -242,6 +242,8 @@ class Backup(Operation):
 
     def settled(self, job: Job) -> str:
         """With C(due): nothing is to be done while the newest point is young enough."""
+        if job.tenant["state"] == "deleted":
+            return "is deleted; its restore points stay as they are"
         if not job.params.get("due"):
             return ""
         newest: Mapping[str, Any] = job.record.get("restore_point") or {}

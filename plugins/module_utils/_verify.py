@@ -74,6 +74,10 @@ class Verify(Operation):
 
     name = "verify"
 
+    def settled(self, job: Job) -> str:
+        """A deleted tenant has no servers whose images and settings would be used."""
+        return "is deleted" if job.tenant["state"] == "deleted" else ""
+
     def check(self, job: Job) -> None:
         """There is a point, and it may be restored here."""
         choose(job, self._target(job))
