@@ -1,0 +1,118 @@
+"""A run over tenants that are as they should be, beside a playbook of community.docker tasks."""
+
+from __future__ import annotations
+
+import os
+import statistics
+
+import reference
+from crowd import Crowd, crowd
+from ground import Ground, playbook_command
+from measure import WORK, Part, Process, say, timed_process
+
+TITLE = "Looking at tenants that are as they should be"
+HOW = """
+    Containers, networks and volumes of the tenants are real, with the real labels, limits and
+    specifications, on a Docker Engine of their own; their image is a shell that sleeps, and all
+    but three tenants are paused, since no machine of this size holds a thousand stacks. The
+    reference playbook keeps the same containers, networks, volumes and files with tasks of
+    community.docker and ansible.builtin a tenant, is timed on a few tenants, with as many forks
+    and pipelining as ours, and is extrapolated along the straight line through its two sizes:
+    that favours it, since large runs cost Ansible more a host.
+"""
+ALWAYS = ("start_up", "run_small", "run_one", "reference_tenant", "read_inputs", "plan_on_node")
+LARGE = ("run_100", "run_1000", "a_tenant", "memory_1000", "reference_100", "faster")
+
+
+def figures(small: bool) -> tuple[str, ...]:
+    """The figures that this part takes."""
+    return ALWAYS if small else (*ALWAYS, *LARGE)
+
+
+def measure(ground: Ground, part: Part, small: bool) -> None:
+    """Take the figures."""
+    sizes = (10, 20) if small else (10, 100, 1000)
+    rounds = 1 if small else 5
+    with crowd(ground.base_image()) as many:
+        many.grow(sizes[0])
+        empty = [_empty_play(many) for _round in range(rounds)]
+        start_up = part.figure("start_up", "an empty play: Ansible itself", "s", _clock(empty))
+        slope, start = _reference(part, many, small)
+        medians = {}
+        for size in sizes:
+            many.grow(size)
+            medians[size] = _whole_run(part, many, size, rounds, "small" if size == 10 else size)
+        names = [many.name(number) for number in range(1, sizes[-1] + 1)]
+        _profile(part, many, names)
+        one = [_run(many, "-l", names[-2]) for _round in range(rounds)]
+        part.figure("run_one", f"one of {sizes[-1]} tenants by -l", "s", _clock(one), at_most=3)
+        points = [(size, value) for size, value in medians.items()]
+        part.curve("runs", "run over settled tenants", "tenants", "seconds", points)
+        if not small:
+            last = (medians[1000] - medians[100]) / 900 * 1000
+            part.figure("a_tenant", "each more tenant", "ms", last, at_most=10)
+            part.figure(
+                "reference_100", "reference over 100, extrapolated", "s", start + slope * 100
+            )
+            ratio = (start + slope * 100) / medians[100]
+            part.figure("faster", "times faster than the reference", "x", ratio, at_least=200)
+    del start_up
+
+
+def _whole_run(part: Part, many: Crowd, size: int, rounds: int, suffix: int | str) -> float:
+    runs = [_run(many) for _round in range(rounds)]
+    goal = {100: 4.0, 1000: 12.0}.get(size)
+    words = f"a run over {size} tenants"
+    median = part.figure(f"run_{suffix}", words, "s", _clock(runs), at_most=goal)
+    processor = [one.processor for one in runs]
+    part.figure(f"processor_{suffix}", f"{words}: time of processors", "s", processor)
+    memory = [one.megabytes for one in runs]
+    words = f"{words}: largest process of the controller"
+    part.figure(f"memory_{suffix}", words, "MB", memory, at_most=200)
+    return median
+
+
+def _run(many: Crowd, *arguments: str) -> Process:
+    done = timed_process(*playbook_command(many.inventory, "deploy_tenant.yml", *arguments))
+    if " 0 drifted" not in done.output:
+        raise RuntimeError(f"the tenants were not as they should be:\n{done.output[-3000:]}")
+    return done
+
+
+def _empty_play(many: Crowd) -> Process:
+    path = os.path.join(WORK, "empty.yml")
+    with open(path, "w", encoding="utf-8") as handle:
+        handle.write("- hosts: tenants\n  gather_facts: false\n  tasks: []\n")
+    return timed_process("ansible-playbook", "-i", many.inventory, path)
+
+
+def _clock(runs: list[Process]) -> list[float]:
+    return [one.seconds for one in runs]
+
+
+def _profile(part: Part, many: Crowd, names: list[str]) -> None:
+    """Where the time of a run goes: both halves of it called in this process."""
+    read, plan = [], []
+    for _round in range(3):
+        read.append(many.read(names))
+        seconds, drifted = many.plan(names)
+        plan.append(seconds)
+        if drifted:
+            raise RuntimeError(f"drifted: {drifted[0].as_dict()}")
+    count = len(names)
+    part.figure("read_inputs", f"reading and checking the variables of {count}", "s", read)
+    part.figure("plan_on_node", f"comparing {count} on their node", "s", plan)
+
+
+def _reference(part: Part, many: Crowd, small: bool) -> tuple[float, float]:
+    """Seconds of the reference playbook for each more tenant, and without any."""
+    say("reference playbook with community.docker tasks")
+    sizes = (1, 2) if small else (2, 6)
+    with reference.playbook(many, sizes[-1]) as run:
+        taken = {size: [run(size) for _round in range(1 if small else 3)] for size in sizes}
+    low, high = (statistics.median(taken[size]) for size in sizes)
+    slope = (high - low) / (sizes[1] - sizes[0])
+    for size in sizes:
+        part.figure(f"reference_{size}", f"reference over {size} tenants", "s", taken[size])
+    part.figure("reference_tenant", "reference: each more tenant", "s", slope)
+    return slope, low - slope * sizes[0]
