@@ -137,7 +137,9 @@ class Part:
         say(f"  {words}: {_rounded(median)} {unit}")
         return float(median)
 
-    def curve(self, key: str, words: str, x: str, y: str, points: Iterable[Iterable[float]]) -> None:
+    def curve(
+        self, key: str, words: str, x: str, y: str, points: Iterable[Iterable[float]]
+    ) -> None:
         """Record a series of points, for a plot."""
         rounded = [[_rounded(value) for value in point] for point in points]
         self.series[key] = {"words": words, "x": x, "y": y, "points": rounded}

@@ -1,1 +1,2 @@
-def write(results): return ""
+def write(results):
+    return ""

@@ -46,7 +46,7 @@ def measure(ground: Ground, part: Part, small: bool) -> None:
         _profile(part, many, names)
         one = [_run(many, "-l", names[-2]) for _round in range(rounds)]
         part.figure("run_one", f"one of {sizes[-1]} tenants by -l", "s", _clock(one), at_most=3)
-        points = [(size, value) for size, value in medians.items()]
+        points = list(medians.items())
         part.curve("runs", "run over settled tenants", "tenants", "seconds", points)
         if not small:
             last = (medians[1000] - medians[100]) / 900 * 1000

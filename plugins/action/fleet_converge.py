@@ -15,6 +15,7 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import 
     FleetVariables,
     run_owner,
     secrets_of,
+    tenants_of,
 )
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._parts import (
     by_tenant,
@@ -37,7 +38,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         task_vars = task_vars or {}
         batch = self._task.args["batch"]
         wanted = set(self._task.args["tenants"])
-        tenants = [tenant for tenant in batch["tenants"] if tenant["tenant"] in wanted]
+        tenants = [tenant for tenant in tenants_of(batch) if tenant["tenant"] in wanted]
         parsed, _errors = FleetVariables(task_vars, self._templar).tenants(sorted(wanted))
         secrets = secrets_of(parsed)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import tenants_of
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call import failure_of
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report import stated
 
@@ -40,7 +41,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                     "drift": drift.get(tenant["tenant"], {}).get("drift", []),
                     "error": problem or drift.get(tenant["tenant"], {}).get("error") or None,
                 }
-                for tenant in batch["tenants"]
+                for tenant in tenants_of(batch)
             },
         )
         return result
@@ -54,7 +55,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 module_name="memcloud.memmachine." + module,
                 module_args={
                     "platform": json.dumps(batch["platform"]),
-                    "tenants": json.dumps(batch["tenants"]),
+                    "tenants": batch["tenants"],
                 },
                 task_vars=task_vars,
             )

@@ -16,6 +16,7 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import 
     access_of,
     run_owner,
     secrets_of,
+    tenants_of,
 )
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._parts import (
     by_tenant,
@@ -39,7 +40,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         task_vars = task_vars or {}
         given = self._task.args
         batch, operation = given["batch"], str(given["operation"])
-        names = given.get("tenants") or [tenant["tenant"] for tenant in batch["tenants"]]
+        all_of_them = tenants_of(batch)
+        names = given.get("tenants") or [tenant["tenant"] for tenant in all_of_them]
         if self._task.check_mode:
             result.update(
                 changed=False,
@@ -48,7 +50,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 msg=f"check mode: {operation} of {', '.join(names)} was not done",
             )
             return result
-        tenants = [tenant for tenant in batch["tenants"] if tenant["tenant"] in set(names)]
+        tenants = [tenant for tenant in all_of_them if tenant["tenant"] in set(names)]
         parsed, _errors = FleetVariables(task_vars, self._templar).tenants(sorted(names))
         secrets = secrets_of(parsed)
         single = given.get("tenant_params") or {}

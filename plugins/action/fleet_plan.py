@@ -12,7 +12,10 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import run_owner
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
+    run_owner,
+    tenants_of,
+)
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call import failure_of
 
 display = Display()
@@ -33,7 +36,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         batch = self._task.args["batch"]
         arguments = {
             "platform": json.dumps(batch["platform"]),
-            "tenants": json.dumps(batch["tenants"]),
+            "tenants": batch["tenants"],
             "purge": self._task.args.get("purge", False),
             "owner": run_owner(task_vars),
         }
@@ -46,7 +49,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             problem = failure_of(batch["node"], answer)
         except AnsibleConnectionFailure as error:
             answer, problem = {}, f"node {batch['node']} cannot be reached: {error}"
-        names = [tenant["tenant"] for tenant in batch["tenants"]]
+        names = [tenant["tenant"] for tenant in tenants_of(batch)]
         if problem:
             drifted = [{"tenant": name, "error": f"{name}: {problem}"} for name in names]
         else:

@@ -16,6 +16,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_writer import (
     write_atomically,
 )
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import tenants_of
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report import page, stated, table
 
 display = Display()
@@ -37,7 +38,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         arguments = self._task.args
         found: dict[str, Any] = {}
         for batch in arguments.get("batches") or ():
-            for tenant in batch["tenants"]:
+            for tenant in tenants_of(batch):
                 found[tenant["tenant"]] = stated(tenant, batch["node"])
         for tenants in arguments.get("tenants") or ():
             found.update(tenants)

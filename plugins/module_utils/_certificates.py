@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import os
 import tempfile
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ def ensure_leaf(
             f"{hostname}: there is no certificate authority in {ca_dir}: run setup_node for this "
             "node first"
         )
-    ca_key, ca = _read_ca(ca_dir)
+    ca_key, ca = _known_ca(ca_dir, _changed(ca_dir))
     reason, expires = _fault(path, hostname, ca)
     if not reason or check_mode:
         return Ensured(path, bool(reason), reason, expires)
@@ -198,6 +199,18 @@ def _read_ca(ca_dir: str) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]
     ):
         raise CertificateError(f"ca.key and ca.crt in {ca_dir} do not belong together")
     return key, certificate
+
+
+def _changed(ca_dir: str) -> int:
+    """When the authority was last changed."""
+    paths = (os.path.join(ca_dir, name) for name in ("ca.key", "ca.crt"))
+    return max(os.stat(path).st_mtime_ns for path in paths if os.path.exists(path))
+
+
+@functools.lru_cache(maxsize=4)
+def _known_ca(ca_dir: str, changed: int) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    """The authority, read once for all certificates of a run."""
+    return _read_ca(ca_dir)
 
 
 def _ca_certificate(key: ec.EllipticCurvePrivateKey, name: str) -> x509.Certificate:

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,8 +103,9 @@ class TenantNode(Node):
         """What differs for each tenant. Reads the engine once and changes nothing."""
         tenants = list(tenants)
         found = observe(self.engine, self.platform["name"], [t["tenant"] for t in tenants])
-        slots = self._slots_to_be(tenants)
-        hostnames = self.hostnames()
+        node = self.state.node()
+        slots = self._slots_to_be(tenants, node)
+        hostnames = functools.lru_cache(maxsize=None)(self.hostnames)
         known_images: dict[str, str | None] = {}
         results = []
         for tenant in tenants:
@@ -113,7 +115,7 @@ class TenantNode(Node):
             try:
                 record = self.state.tenant(name)
                 if not record.get("operation"):
-                    self._check(tenant, record, hostnames)
+                    self._check(tenant, record, hostnames, node["root_key_checks"])
                 facts = self.facts(tenant, record, slots[name])
                 desired, _contents = desired_tenant(tenant, self.platform, facts)
                 for container in desired.containers:
@@ -122,16 +124,22 @@ class TenantNode(Node):
                 mine = found.get(name, Found())
                 result.drift = compare(desired, mine, known_images, record["files"])
                 result.drift += self.certificate(tenant, check_mode=True)
-                known = {*hostnames, tenant["hostname"]}
-                if tenant["state"] != "deleted" and self.hosts_file(known, check_mode=True):
-                    what = "is not in the hosts file"
-                    result.drift.append(Drift("hostname", tenant["hostname"], "write", what))
+                result.drift += self._not_in_hosts_file(tenant, hostnames)
                 result.drift += self._rotation(tenant, record)
                 result.drift += self._unproved(tenant, record, mine, purge)
                 result.drift += _kept(tenant, record)
             except MemcloudError as error:
                 result.error = str(error)
         return results
+
+    def _not_in_hosts_file(
+        self, tenant: Mapping[str, Any], hostnames: Callable[[], Mapping[str, str]]
+    ) -> list[Drift]:
+        if tenant["state"] == "deleted" or not self.platform["manage_hosts_file"]:
+            return []
+        if not self.hosts_file({*hostnames(), tenant["hostname"]}, check_mode=True):
+            return []
+        return [Drift("hostname", tenant["hostname"], "write", "is not in the hosts file")]
 
     def missing_versions(self, tenants: Iterable[Mapping[str, Any]]) -> list[str]:
         """Server versions that tenants want and this node has no image of."""
@@ -168,9 +176,11 @@ class TenantNode(Node):
             return [Drift("tenant", name, "prove", what, state, tenant["state"])]
         return []
 
-    def _slots_to_be(self, tenants: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    def _slots_to_be(
+        self, tenants: Iterable[Mapping[str, Any]], node: Mapping[str, Any]
+    ) -> dict[str, int]:
         """The slot of each tenant; for a new one that which it would get."""
-        known = {u: int(entry["slot"]) for u, entry in self.state.node()["slots"].items()}
+        known = {u: int(entry["slot"]) for u, entry in node["slots"].items()}
         taken = set(known.values())
         pool = range(FIRST_SLOT, slots_of(self.platform["subnet_pool"]))
         free = (slot for slot in pool if slot not in taken)
@@ -185,14 +195,17 @@ class TenantNode(Node):
         self,
         tenant: Mapping[str, Any],
         record: Mapping[str, Any],
-        hostnames: Mapping[str, str],
+        hostnames: Callable[[], Mapping[str, str]],
+        root_key_checks: Mapping[str, str] | None = None,
     ) -> None:
         name = tenant["tenant"]
         if tenant["state"] == "deleted":
             return
         key = tenant["root_key"]
-        self.state.check_root_key(name, key["version"], key["check"])
-        other = hostnames.get(tenant["hostname"])
+        self.state.check_root_key(name, key["version"], key["check"], root_key_checks)
+        # A hostname that was recorded has been looked up when it was new.
+        known = record.get("hostname") == tenant["hostname"] and record.get("state") != "deleted"
+        other = None if known else hostnames().get(tenant["hostname"])
         if other not in (None, name):
             raise VariableError(
                 name,
@@ -236,6 +249,7 @@ class TenantNode(Node):
         purge: bool = False,
     ) -> list[TenantResult]:
         """Bring about what differs, tenants side by side; one's failure does not stop others."""
+        hostnames = functools.lru_cache(maxsize=None)(self.hostnames)
 
         def one(tenant: Mapping[str, Any]) -> TenantResult:
             result = TenantResult(tenant["tenant"])
@@ -243,7 +257,7 @@ class TenantNode(Node):
             began = time.monotonic()
             try:
                 with locked(self.state.locks, f"tenant-{tenant['tenant']}", self.owner, _LOCK_WAIT):
-                    self._converge(tenant, own, purge, result)
+                    self._converge(tenant, own, purge, hostnames, result)
             except MemcloudError as error:
                 result.error = str(error)
             except OSError as error:
@@ -263,6 +277,7 @@ class TenantNode(Node):
         tenant: Mapping[str, Any],
         secrets: Mapping[str, str],
         purge: bool,
+        hostnames: Callable[[], Mapping[str, str]],
         result: TenantResult,
     ) -> None:
         job = Job(self, tenant, secrets)
@@ -273,7 +288,7 @@ class TenantNode(Node):
                 job.record.pop("operation")
             else:
                 finish(job)
-        self._check(tenant, job.record, self.hostnames())
+        self._check(tenant, job.record, hostnames)
         if tenant["state"] == "deleted":
             self._delete(tenant, purge, result)
         else:

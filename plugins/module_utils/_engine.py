@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
     MemcloudError,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._inspect import inspect_all
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     LABEL_PLATFORM,
     LABEL_TENANT,
@@ -37,6 +38,8 @@ except ImportError:
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 MINIMUM_API = (1, 41)
+# Containers that are inspected one after the other, by the SDK.
+_FEW = 12
 _NANO = 1_000_000_000
 
 
@@ -92,27 +95,24 @@ class Engine:
 
         :param owners: tenants whose containers matter ("" for the node's own); all when None.
         """
-        filters = {"label": f"{LABEL_PLATFORM}={platform}"}
         wanted = None if owners is None else set(owners)
-        found = []
-        for entry in self.client.containers(all=True, filters=filters):
-            if wanted is not None and entry["Labels"].get(LABEL_TENANT, "") not in wanted:
-                continue
-            try:
-                found.append(self.client.inspect_container(entry["Id"]))
-            except docker.errors.NotFound:
-                continue  # removed between the two calls
-        return found
+        ids = [
+            entry["Id"]
+            for entry in self.client.containers(all=True, filters=_filters(platform, wanted))
+            if wanted is None or entry["Labels"].get(LABEL_TENANT, "") in wanted
+        ]
+        if len(ids) <= _FEW or not self.host.startswith("unix://"):
+            return [found for found in map(self.inspect, ids) if found]
+        path = "/" + self.host[len("unix://") :].lstrip("/")
+        return inspect_all(path, self.client.api_version, self._timeout, ids)
 
-    def networks(self, platform: str) -> list[dict[str, Any]]:
-        """Every network of a platform."""
-        filters = {"label": f"{LABEL_PLATFORM}={platform}"}
-        return list(self.client.networks(filters=filters))
+    def networks(self, platform: str, owners: Iterable[str] | None = None) -> list[dict[str, Any]]:
+        """Every network of a platform; at least those of the owners, where they are given."""
+        return list(self.client.networks(filters=_filters(platform, owners)))
 
-    def volumes(self, platform: str) -> list[dict[str, Any]]:
-        """Every volume of a platform."""
-        filters = {"label": f"{LABEL_PLATFORM}={platform}"}
-        return list(self.client.volumes(filters=filters).get("Volumes") or [])
+    def volumes(self, platform: str, owners: Iterable[str] | None = None) -> list[dict[str, Any]]:
+        """Every volume of a platform; at least those of the owners, where they are given."""
+        return list(self.client.volumes(filters=_filters(platform, owners)).get("Volumes") or [])
 
     def image_id(self, reference: str) -> str | None:
         """Id of an image that is present, else None."""
@@ -420,6 +420,15 @@ class Execution:
             parts.append(part)
             length -= len(part)
         return b"".join(parts)
+
+
+def _filters(platform: str, owners: Iterable[str] | None) -> dict[str, Any]:
+    """What the engine is asked for: of a single tenant only what is its own."""
+    labels = [f"{LABEL_PLATFORM}={platform}"]
+    names = [] if owners is None else list(owners)
+    if len(names) == 1 and names[0]:
+        labels.append(f"{LABEL_TENANT}={names[0]}")
+    return {"label": labels}
 
 
 def host_config(container: Container) -> dict[str, Any]:

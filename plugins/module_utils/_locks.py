@@ -24,7 +24,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
     MemcloudError,
 )
 
-_POLL_SECONDS = 0.2
+_FIRST_POLL_SECONDS, _POLL_SECONDS = 0.005, 0.2
 
 
 class LockedError(MemcloudError):
@@ -78,6 +78,7 @@ def locked(directory: str, name: str, owner: str, wait: float = 30.0) -> Iterato
 
 def _acquire(lock: str, lease: str, name: str, wait: float) -> int:
     deadline = time.monotonic() + wait
+    pause = _FIRST_POLL_SECONDS
     while True:
         handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -89,7 +90,8 @@ def _acquire(lock: str, lease: str, name: str, wait: float) -> int:
                     f"{name}: is locked by {describe(_read(lease))}; waited {wait:.0f} s. Let that "
                     "run end, then run this again"
                 ) from None
-            time.sleep(_POLL_SECONDS)
+            time.sleep(pause)
+            pause = min(_POLL_SECONDS, pause * 1.5)
             continue
         if _is_at(handle, lock):
             return handle

@@ -136,5 +136,7 @@ class Node:
 
     def write_hosts_file(self) -> None:
         """Have the hostnames of all tenants of this node in its hosts file."""
+        if not self.platform["manage_hosts_file"]:
+            return
         with locked(self.state.locks, "hosts", self.owner):
             self.hosts_file(self.hostnames())

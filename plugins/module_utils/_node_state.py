@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,9 +132,14 @@ class NodeState:
             if node["slots"].pop(uid, None) is not None:
                 self._write_node(node)
 
-    def check_root_key(self, tenant: str, version: int, check: str) -> None:
-        """Stop when this node knows another root key under the version."""
-        known = self.node()["root_key_checks"].get(str(version))
+    def check_root_key(
+        self, tenant: str, version: int, check: str, checks: Mapping[str, str] | None = None
+    ) -> None:
+        """Stop when this node knows another root key under the version.
+
+        :param checks: the node's root_key_checks, where they have been read already.
+        """
+        known = (self.node()["root_key_checks"] if checks is None else checks).get(str(version))
         if known is not None and known != check:
             raise MemcloudError(
                 f"{tenant}: platform_root_keys: version {version} is not the root key that this "
@@ -143,6 +149,8 @@ class NodeState:
 
     def remember_root_key(self, version: int, check: str, owner: str) -> None:
         """Record by what a root key is recognised."""
+        if str(version) in self.node()["root_key_checks"]:
+            return
         with locked(self.locks, "node", owner):
             node = self.node()
             if str(version) not in node["root_key_checks"]:

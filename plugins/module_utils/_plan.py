@@ -79,11 +79,11 @@ def observe(engine: Engine, platform: str, owners: Iterable[str] | None = None) 
         owner = owner_of(container["Config"]["Labels"])
         if owner is not None:
             owner.containers[container["Name"].lstrip("/")] = container
-    for network in engine.networks(platform):
+    for network in engine.networks(platform, wanted):
         owner = owner_of(network["Labels"])
         if owner is not None:
             owner.networks[network["Name"]] = network
-    for volume in engine.volumes(platform):
+    for volume in engine.volumes(platform, wanted):
         owner = owner_of(volume["Labels"])
         if owner is not None:
             owner.volumes[volume["Name"]] = volume

@@ -114,9 +114,14 @@ class Container:
 
     def spec_hash(self) -> str:
         """Hash of everything that needs a new container when it changes."""
-        fixed = asdict(self)
-        for name in LIVE_FIELDS + ("running", "reads"):
-            del fixed[name]
+        fixed = {
+            name: value
+            for name, value in vars(self).items()
+            if name not in LIVE_FIELDS and name not in ("running", "reads")
+        }
+        fixed["environment"] = dict(self.environment)
+        fixed["mounts"] = [vars(mount) for mount in self.mounts]
+        fixed["networks"] = [vars(network) for network in self.networks]
         return sha256(canonical_json(fixed))
 
 

@@ -11,6 +11,7 @@ about a millisecond each.
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import socket
 from collections.abc import Iterable, Mapping
@@ -151,22 +152,30 @@ def batches(
 ) -> list[dict[str, Any]]:
     """The tenants' inputs by node: what one call to a node gets.
 
+    The tenants are one JSON string: Ansible walks through every value of a result several times.
+
     :param run: who runs what, for the journal.
     """
+    tenants: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for tenant, platform in parsed:
         key = (tenant.node, platform.name, platform.data_dir)
-        batch = found.get(key)
-        if batch is None:
-            batch = found[key] = {
+        if key not in found:
+            found[key] = {
                 "node": tenant.node,
                 "representative": tenant.name,
                 "interpreter": os.path.join(platform.node_venv, "bin", "python"),
                 "platform": {**platform_inputs(platform), "run": dict(run or {})},
-                "tenants": [],
             }
-        batch["tenants"].append(tenant_inputs(tenant, platform))
+        tenants.setdefault(key, []).append(tenant_inputs(tenant, platform))
+    for key, batch in found.items():
+        batch["tenants"] = json.dumps(tenants[key])
     return list(found.values())
+
+
+def tenants_of(batch: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The tenants of a batch."""
+    return list(json.loads(batch["tenants"]))
 
 
 def secrets_of(parsed: Iterable[tuple[Tenant, Platform]]) -> dict[str, dict[str, str]]:

@@ -366,7 +366,8 @@ def test_the_inventories_that_come_with_the_collection_can_be_used(tmp_path: Pat
     run = Run(inventories / "example", **vaulted)
     batches = run.act(fleet_inputs, "acme")["batches"]
     carried = {
-        batch["node"]: [tenant["tenant"] for tenant in batch["tenants"]] for batch in batches
+        batch["node"]: [tenant["tenant"] for tenant in json.loads(batch["tenants"])]
+        for batch in batches
     }
     assert carried == {"node1": ["acme"], "node2": ["globex", "umbrella"]}
     for name in ("quickstart", "ci"):

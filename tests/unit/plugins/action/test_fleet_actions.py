@@ -89,11 +89,12 @@ def batch_of(run, node="node1"):
 
 def test_tenants_are_sorted_by_node_with_the_nodes_own_settings(run):
     batches = {batch["node"]: batch for batch in run(fleet_inputs)["batches"]}
-    assert [t["tenant"] for t in batches["node1"]["tenants"]] == ["acme", "initech"]
+    tenants = json.loads(batches["node1"]["tenants"])
+    assert [t["tenant"] for t in tenants] == ["acme", "initech"]
     assert batches["node2"]["platform"]["data_dir"] == "/srv/memcloud"
     assert batches["node2"]["platform"]["https_port"] == 8443
     assert batches["node1"]["platform"]["https_port"] == 443
-    assert batches["node1"]["tenants"][1]["owner"] == "customer-17"
+    assert tenants[1]["owner"] == "customer-17"
     assert batches["node1"]["representative"] == "acme"
     assert batches["node1"]["interpreter"] == "/opt/memcloud/venv/bin/python"
 

@@ -28,10 +28,10 @@ class FakeEngine:
             if owners is None or c["Config"]["Labels"].get("memcloud.tenant", "") in owners
         ]
 
-    def networks(self, platform):
+    def networks(self, platform, owners=None):
         return list(self.found_networks.values())
 
-    def volumes(self, platform):
+    def volumes(self, platform, owners=None):
         return list(self.found_volumes.values())
 
     def inspect(self, name):
