@@ -54,8 +54,12 @@ molecule: dev ## The molecule scenarios (one of them: make molecule SCENARIO=dri
 	@tools/test.sh $(or $(SCENARIO),$(notdir $(patsubst %/molecule.yml,%,$(wildcard molecule/*/molecule.yml))))
 
 .PHONY: bench
-bench: dev ## Measure deploys against plain containers and Compose (several minutes)
-	@python bench/bench.py
+bench: dev ## Measure everything, an hour on a quiet machine (parts of it: make bench PARTS=no_op,edge)
+	@python bench/bench.py --parts "$(PARTS)"
+
+.PHONY: bench-small
+bench-small: dev ## The benches on their smallest sizes: that they work, in 3 minutes
+	@python bench/bench.py --small --parts "$(PARTS)"
 
 .PHONY: build
 build: dev ## Build the collection, install it elsewhere, check its documentation
