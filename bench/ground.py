@@ -46,9 +46,8 @@ class Ground:
         if self._ready:
             return
         self._ready = True
-        if self._keep and os.path.exists(os.path.join(DATA, "images.json")):
-            return
-        write_inventory(INVENTORY, SETTINGS)
+        if not (self._keep and os.path.exists(os.path.join(DATA, "images.json"))):
+            write_inventory(INVENTORY, SETTINGS)
         say("setting up a node (platform be)")
         self.playbook("init_inventory.yml")
         self.playbook("setup_node.yml")

@@ -13,7 +13,7 @@ from measure import RESULTS
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 320, 120, 46, 18, 8
 _STYLE = """
 :root { color-scheme: light dark; --line: #2563eb; --goal: #b45309; --faint: #94a3b8; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; }
 h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--faint); }
 .how { max-width: 75ch; }
 .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(330px, 1fr)); gap: 1rem; }
