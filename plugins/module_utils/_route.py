@@ -152,10 +152,10 @@ def _routers(route: Route) -> dict[str, Any]:
         f"{route.tenant}-api": router(
             f"PathRegexp(`{_PUBLIC_API}`)", ["gate", "rate", "in-flight", "body"], "app"
         ),
-        # A stream: nothing on this path may buffer, so no body limit either.
+        # A stream: nothing on this path may buffer answers.
         f"{route.tenant}-mcp": router(
             "(Path(`/mcp`) || PathPrefix(`/mcp/`))",
-            ["gate", "rate", "mcp-in-flight", "mcp-path"],
+            ["mcp-gate", "rate", "mcp-in-flight", "mcp-path"],
             "app",
         ),
         f"{route.tenant}-health": router(
@@ -169,15 +169,20 @@ def _routers(route: Route) -> dict[str, Any]:
 def _middlewares(route: Route) -> dict[str, Any]:
     limits = route.limits
     per_tenant = {"sourceCriterion": {"requestHost": True}}
+    gate: dict[str, Any] = {
+        "address": "http://127.0.0.1:%d/auth/%s" % (route.gate_port, route.tenant),
+        "trustForwardHeader": False,
+        # Listed and not returned by the gate: taken away from the request.
+        "authResponseHeaders": ["X-Tenant", "Authorization"],
+        "maxResponseBodySize": 65536,
+    }
     chain: dict[str, Any] = {
-        "gate": {
-            "forwardAuth": {
-                "address": "http://127.0.0.1:%d/auth/%s" % (route.gate_port, route.tenant),
-                "trustForwardHeader": False,
-                # Listed and not returned by the gate: taken away from the request.
-                "authResponseHeaders": ["X-Tenant", "Authorization"],
-                "maxResponseBodySize": 65536,
-            }
+        "gate": {"forwardAuth": gate},
+        # Traefik cuts an answer that begins while the request's body is still being read, as a
+        # stream's does now and then (Go closes the body with the first byte of the answer). With
+        # the body read beforehand it does not. The gate does not look at it.
+        "mcp-gate": {
+            "forwardAuth": dict(gate, forwardBody=True, maxBodySize=limits.body_bytes),
         },
         "rate": {
             "rateLimit": dict(

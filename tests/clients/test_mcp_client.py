@@ -110,6 +110,17 @@ def test_mcp_adds_searches_and_deletes(door: Door, story: Story, path: str) -> N
     play(scene)
 
 
+def test_no_answer_of_many_is_cut(door: Door, story: Story) -> None:
+    """Each answer is a stream of its own that begins at once."""
+
+    async def scene() -> None:
+        async with session(door, story, "/mcp/", Wire()) as mcp:
+            for _call in range(80):
+                assert (await mcp.list_tools()).tools
+
+    play(scene)
+
+
 def test_an_mcp_stream_stays_open(door: Door, story: Story, request: pytest.FixtureRequest) -> None:
     """One stream, opened once, is still open after minutes, and the session still works."""
     seconds: float = request.config.getoption("--stream-seconds")

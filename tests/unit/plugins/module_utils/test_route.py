@@ -56,7 +56,7 @@ def test_api_passes_gate_then_rate_then_in_flight_then_body_limit():
 def test_mcp_passes_the_gate_and_is_never_buffered():
     http = http_of(ROUTE)
     chain = http["routers"]["acme-mcp"]["middlewares"]
-    assert chain[0] == "acme-gate"
+    assert chain[0] == "acme-mcp-gate"
     assert not any("buffering" in http["middlewares"][name] for name in chain)
 
 
@@ -84,6 +84,12 @@ def test_gate_is_asked_for_this_tenant_and_takes_the_key_away():
         "authResponseHeaders": ["X-Tenant", "Authorization"],
         "maxResponseBodySize": 65536,
     }
+
+
+def test_the_body_of_an_mcp_call_is_read_before_the_answer_begins():
+    gate = middleware(ROUTE, "gate")["forwardAuth"]
+    body = {"forwardBody": True, "maxBodySize": ROUTE.limits.body_bytes}
+    assert middleware(ROUTE, "mcp-gate")["forwardAuth"] == {**gate, **body}
 
 
 @pytest.mark.parametrize("name", ["rate", "in-flight", "mcp-in-flight"])
