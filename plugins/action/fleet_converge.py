@@ -48,6 +48,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "tenants": json.dumps(part),
                 "secrets": by_tenant(secrets, part),
                 "purge": self._task.args.get("purge", False),
+                "settle": self._task.args.get("settle", False),
                 "owner": run_owner(task_vars),
             }
             return dict(

@@ -38,6 +38,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "platform": json.dumps(batch["platform"]),
             "tenants": batch["tenants"],
             "purge": self._task.args.get("purge", False),
+            "settle": self._task.args.get("settle", False),
             "owner": run_owner(task_vars),
         }
         try:

@@ -22,7 +22,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._capacity impo
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._converge import Converger
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
+    DECISIONS,
     desired_tenant,
+    in_force,
+    overruled,
     volume_of,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api import (
@@ -50,6 +53,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import (
     compare,
     observe,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._quota import mind_storage
 from ansible_collections.memcloud.memmachine.plugins.module_utils._rotation import (
     is_due,
     present_version,
@@ -99,8 +103,13 @@ class TenantNode(Node):
 
     # -- plan ---------------------------------------------------------------------------------
 
-    def plan(self, tenants: Iterable[Mapping[str, Any]], purge: bool = False) -> list[TenantResult]:
-        """What differs for each tenant. Reads the engine once and changes nothing."""
+    def plan(
+        self, tenants: Iterable[Mapping[str, Any]], purge: bool = False, settle: bool = False
+    ) -> list[TenantResult]:
+        """What differs for each tenant. Reads the engine once and changes nothing.
+
+        :param settle: whether what the node decided since (sleep, wake) counts no longer.
+        """
         tenants = list(tenants)
         found = observe(self.engine, self.platform["name"], [t["tenant"] for t in tenants])
         node = self.state.node()
@@ -114,6 +123,12 @@ class TenantNode(Node):
             results.append(result)
             try:
                 record = self.state.tenant(name)
+                for decision in DECISIONS if settle else overruled(tenant, record):
+                    if record.pop(decision, None):
+                        what = f"is no longer {decision} by its node's decision"
+                        result.drift.append(Drift("tenant", name, "settle", what, decision))
+                tenant = in_force(tenant, record)
+                result.state = tenant["state"]
                 if not record.get("operation"):
                     self._check(tenant, record, hostnames, node["root_key_checks"])
                 facts = self.facts(tenant, record, slots[name])
@@ -122,12 +137,13 @@ class TenantNode(Node):
                     if container.image not in known_images:
                         known_images[container.image] = self.engine.image_id(container.image)
                 mine = found.get(name, Found())
-                result.drift = compare(desired, mine, known_images, record["files"])
+                result.drift += compare(desired, mine, known_images, record["files"])
                 result.drift += self.certificate(tenant, check_mode=True)
                 result.drift += self._not_in_hosts_file(tenant, hostnames)
                 result.drift += self._rotation(tenant, record)
                 result.drift += self._unproved(tenant, record, mine, purge)
                 result.drift += _kept(tenant, record)
+                result.drift += _limit_drift(tenant, record)
             except MemcloudError as error:
                 result.error = str(error)
         return results
@@ -247,6 +263,7 @@ class TenantNode(Node):
         tenants: Iterable[Mapping[str, Any]],
         secrets: Mapping[str, Mapping[str, str]],
         purge: bool = False,
+        settle: bool = False,
     ) -> list[TenantResult]:
         """Bring about what differs, tenants side by side; one's failure does not stop others."""
         hostnames = functools.lru_cache(maxsize=None)(self.hostnames)
@@ -257,7 +274,10 @@ class TenantNode(Node):
             began = time.monotonic()
             try:
                 with locked(self.state.locks, f"tenant-{tenant['tenant']}", self.owner, _LOCK_WAIT):
-                    self._converge(tenant, own, purge, hostnames, result)
+                    job = Job(self, tenant, own)
+                    if settle:
+                        job.settle(*DECISIONS)
+                    self._converge(job, purge, hostnames, result)
             except MemcloudError as error:
                 result.error = str(error)
             except OSError as error:
@@ -274,13 +294,12 @@ class TenantNode(Node):
 
     def _converge(
         self,
-        tenant: Mapping[str, Any],
-        secrets: Mapping[str, str],
+        job: Job,
         purge: bool,
         hostnames: Callable[[], Mapping[str, str]],
         result: TenantResult,
     ) -> None:
-        job = Job(self, tenant, secrets)
+        tenant = job.tenant
         if job.record.get("operation"):
             result.drift = self._unproved(tenant, job.record, Found(), purge)
             if tenant["state"] == "deleted":
@@ -310,8 +329,13 @@ class TenantNode(Node):
             tier=tenant["tier"],
             version=tenant["version"],
             figures=figures_of(tenant),
+            wake=tenant["wake"],
         )
         result.drift += self.certificate(tenant)
+        if before == "running" and tenant["state"] != "running":
+            # No request is cut: the gate lets no more in, then the app answers those that it has.
+            job.release()
+            job.drain()
         result.drift += self._bring(job)
         if before != tenant["state"]:
             result.drift += self._unproved(tenant, {**record, "state": before}, Found(), False)
@@ -319,11 +343,17 @@ class TenantNode(Node):
         wait_for_router(self.platform["edge_api_port"], f"{job.name}-api@file", job.name)
         if tenant["state"] == "running":
             result.proof = job.prove()
+        result.drift += _limit_drift(tenant, record)
+        changed = mind_storage(job)["changed"]
         if job.held:
             job.release()
             result.held_seconds = job.held_seconds
+        elif changed:
+            job.release()
         result.drift += _kept(tenant, record)
         job.clean()
+        if tenant["state"] == "running" and before != "running":
+            record["started"] = now()
         result.state = record["state"] = tenant["state"]
         job.save()
 
@@ -378,6 +408,17 @@ def _kept(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> list[Drift]:
     until = record["previous"]["keep_until"]
     what = "keeps what was before its update no longer"
     return [Drift("tenant", tenant["tenant"], "forget", what, "kept", f"until {until}")]
+
+
+def _limit_drift(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> list[Drift]:
+    """Whether the node knows how much the tenant may store: its keeper minds that by itself."""
+    if tenant["state"] == "deleted" or not record.get("uid"):
+        return []
+    before, after = (record.get("storage") or {}).get("limit"), tenant["storage"]
+    if before == after:
+        return []
+    what = "storage limit differs"
+    return [Drift("tenant", tenant["tenant"], "record", what, str(before or ""), str(after))]
 
 
 def _volumes_of(tenant: Mapping[str, Any], found: Found) -> list[str]:

@@ -55,6 +55,9 @@ APP_PORT = 8080
 DATABASES = ("postgres", "neo4j")
 # As long as Traefik and the official client wait for an answer, with room to give one.
 HOLD_SECONDS = 20
+# What a node decides by itself (a tenant sleeps because it was idle, or a request woke it), and
+# what the tenant's entry must say for that to count.
+DECISIONS = {"asleep": "running", "woken": "paused"}
 # What stands for an image that the node does not have yet.
 MISSING_IMAGE = "missing"
 
@@ -96,6 +99,21 @@ def run_state(tenant: Mapping[str, Any], asleep: bool, woken: bool) -> str:
     if stated == "paused" and tenant["wake"] and woken:
         return "running"
     return stated
+
+
+def in_force(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """A tenant's inputs with the state that is in force after what its node decided since."""
+    asleep, woken = bool(record.get("asleep")), bool(record.get("woken"))
+    return {**tenant, "state": run_state(tenant, asleep, woken)}
+
+
+def overruled(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
+    """Which decisions of the node count no longer, because the entry says something else now."""
+    return [
+        decision
+        for decision, stated in DECISIONS.items()
+        if record.get(decision) and not (tenant["wake"] and tenant["state"] == stated)
+    ]
 
 
 @dataclass(frozen=True)

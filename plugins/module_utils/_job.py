@@ -22,6 +22,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._desired impor
     TenantPaths,
     container_name,
     desired_tenant,
+    in_force,
+    overruled,
     volume_of,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api import (
@@ -63,7 +65,7 @@ _RESTARTS = 3
 class Job:
     """One tenant on its node, whose lock the caller holds.
 
-    :param tenant: the tenant's inputs.
+    :param tenant: the tenant's inputs; ``job.tenant`` has the state that is in force.
     :param secrets: the tenant's secrets.
     :param params: what the operation was told.
     :param private: the part of it that must not be shown.
@@ -81,15 +83,22 @@ class Job:
         self.engine = node.engine
         self.state = node.state
         self.platform = node.platform
-        self.tenant = tenant
+        self.stated = tenant
         self.name: str = tenant["tenant"]
         self.secrets = secrets
         self.params = params or {}
         self.private = private or {}
         self.record = self.state.tenant(self.name)
+        self.settle(*overruled(tenant, self.record))
         self.seconds: dict[str, float] = {}
         self.held_seconds = 0.0
         self._held_since: float | None = None
+
+    def settle(self, *decisions: str) -> None:
+        """Let decisions of the node (``asleep``, ``woken``) count no longer."""
+        for decision in decisions:
+            self.record.pop(decision, None)
+        self.tenant = in_force(self.stated, self.record)
 
     # -- what it is made of -------------------------------------------------------------------
 
@@ -158,8 +167,12 @@ class Job:
         return desired_tenant(tenant, self.platform, facts, self.secrets)
 
     def save(self) -> None:
-        """Write the tenant's record."""
+        """Write the tenant's record, as one of a tenant that was changed."""
         self.record["changed"] = now()
+        self.keep()
+
+    def keep(self) -> None:
+        """Write what was only found out: the tenant is what it was."""
         self.state.write_tenant(self.name, self.record)
 
     @contextlib.contextmanager

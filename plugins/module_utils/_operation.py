@@ -18,11 +18,13 @@ from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job, as_recorded
-from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import locked, now
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import (
+    LockedError,
+    locked,
+    now,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
-
-# Seconds to wait for whoever works on the tenant already.
-_LOCK_WAIT = 30
+from ansible_collections.memcloud.memmachine.plugins.module_utils._quota import mind_storage
 
 
 class Operation(abc.ABC):
@@ -33,9 +35,16 @@ class Operation(abc.ABC):
     marks = True
     """Whether it changes something that a killed run would leave half done."""
 
+    lock_wait = 30.0
+    """Seconds to wait for whoever works on the tenant already."""
+
     def settled(self, job: Job) -> str:
         """Why nothing is to be done now; empty when there is something."""
         return ""
+
+    def busy(self, error: LockedError) -> dict[str, Any] | None:
+        """What to report of a tenant that another run works on; None makes it a failure."""
+        return None
 
     def check(self, job: Job) -> None:  # noqa: B027
         """Raise, with what to do, before anything is touched."""
@@ -64,10 +73,13 @@ def operate(
         answer: dict[str, Any] = {"tenant": name, "operation": operation.name, "changed": False}
         began = time.monotonic()
         try:
-            with locked(node.state.locks, f"tenant-{name}", node.owner, _LOCK_WAIT):
+            with locked(node.state.locks, f"tenant-{name}", node.owner, operation.lock_wait):
                 job = Job(node, tenant, secrets[name], params.get(name), private.get(name))
                 answer.update(_run(operation, job))
         except (MemcloudError, OSError) as error:
+            told = operation.busy(error) if isinstance(error, LockedError) else None
+            if told is not None:
+                return {**answer, **told}
             text = str(error)
             answer["error"] = text if text.startswith(name) else f"{name}: {text}"
         if operation.marks or answer["changed"] or answer.get("error"):
@@ -126,7 +138,7 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
                 f"{error}. Bringing the tenant back failed too ({second}): run deploy_tenant for it"
             ) from error
         raise
-    if job.held:
+    if mind_storage(job)["changed"] or job.held:
         job.release()
     job.clean()
     if job.record["state"] in ("updating", "deploying"):

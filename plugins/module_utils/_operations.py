@@ -6,8 +6,12 @@
 from __future__ import annotations
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._backup import Backup
+from ansible_collections.memcloud.memmachine.plugins.module_utils._check_storage import (
+    CheckStorage,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import Operation
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restore import Restore
+from ansible_collections.memcloud.memmachine.plugins.module_utils._sleep import Sleep
 from ansible_collections.memcloud.memmachine.plugins.module_utils._transfer import (
     Export,
     Import,
@@ -23,6 +27,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._verify import
 
 _ALL: tuple[Operation, ...] = (
     Backup(),
+    CheckStorage(),
     Export(),
     Import(),
     PlanRollback(),
@@ -30,6 +35,7 @@ _ALL: tuple[Operation, ...] = (
     Reembed(),
     Restore(),
     Rollback(),
+    Sleep(),
     Update(),
     Verify(),
 )

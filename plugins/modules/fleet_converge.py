@@ -28,6 +28,12 @@ options:
     description: Whether deleted tenants lose their volumes and records too.
     type: bool
     default: false
+  settle:
+    description:
+      - Whether what the node decided since counts no longer, that is, that it put a tenant to sleep
+        or that a request woke it. What the entry says is brought about.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Not supported; the plan says what would change.

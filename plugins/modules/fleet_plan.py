@@ -27,6 +27,12 @@ options:
     description: Print nothing; the differences are in the result.
     type: bool
     default: false
+  settle:
+    description:
+      - Whether what the node decided since counts no longer, that is, that it put a tenant to sleep
+        or that a request woke it. What the entry says is brought about.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: It never changes anything.

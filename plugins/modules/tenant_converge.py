@@ -28,6 +28,12 @@ options:
     description: Whether deleted tenants lose their volumes and records too.
     type: bool
     default: false
+  settle:
+    description:
+      - Whether what the node decided since counts no longer, that is, that it put a tenant to sleep
+        or that a request woke it. What the entry says is brought about.
+    type: bool
+    default: false
   owner:
     description: Who runs this, for locks.
     type: str
@@ -80,6 +86,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         json.loads(module.params["tenants"]),
         json.loads(module.params["secrets"]),
         module.params["purge"],
+        module.params["settle"],
     )
     return {
         "changed": any(result.drift for result in results),
@@ -96,6 +103,7 @@ def main() -> None:
                 "tenants": {"type": "str", "required": True},
                 "secrets": {"type": "str", "required": True, "no_log": True},
                 "purge": {"type": "bool", "default": False},
+                "settle": {"type": "bool", "default": False},
                 "owner": {"type": "str", "default": "unknown"},
             },
         ),

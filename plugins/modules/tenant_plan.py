@@ -27,6 +27,12 @@ options:
     description: Whether deleted tenants lose their volumes and records too.
     type: bool
     default: false
+  settle:
+    description:
+      - Whether what the node decided since counts no longer, that is, that it put a tenant to sleep
+        or that a request woke it. What the entry says is brought about.
+    type: bool
+    default: false
   owner:
     description: Who runs this, for locks.
     type: str
@@ -78,7 +84,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     """Plan the given tenants."""
     node = TenantNode(json.loads(module.params["platform"]), module.params["owner"])
     tenants = json.loads(module.params["tenants"])
-    results = node.plan(tenants, module.params["purge"])
+    results = node.plan(tenants, module.params["purge"], module.params["settle"])
     return {
         "changed": False,
         "tenants": [result.as_dict() for result in results if result.drift or result.error],
@@ -95,6 +101,7 @@ def main() -> None:
                 "platform": {"type": "str", "required": True},
                 "tenants": {"type": "str", "required": True},
                 "purge": {"type": "bool", "default": False},
+                "settle": {"type": "bool", "default": False},
                 "owner": {"type": "str", "default": "unknown"},
             },
             supports_check_mode=True,

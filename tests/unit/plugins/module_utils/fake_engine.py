@@ -17,6 +17,7 @@ class FakeEngine:
         self.found_networks = {}
         self.found_volumes = {}
         self.calls = []
+        self.volumes_dir = "/nonexistent"
 
     def image_id(self, reference):
         return self.images.get(reference)
@@ -56,7 +57,11 @@ class FakeEngine:
 
     def create_volume(self, owner, volume):
         self.calls.append(("create_volume", volume.name))
-        self.found_volumes[volume.name] = {"Name": volume.name, "Labels": owner.labels(volume.role)}
+        self.found_volumes[volume.name] = {
+            "Name": volume.name,
+            "Labels": owner.labels(volume.role),
+            "Mountpoint": f"{self.volumes_dir}/{volume.name}",
+        }
 
     def remove_volume(self, name):
         self.calls.append(("remove_volume", name))

@@ -93,14 +93,14 @@ class Node:
             tenants.append(tenant)
         return _deploy.TenantNode(platform, "ann@desk"), tenants, secrets
 
-    def plan(self, *names, purge=False, **variables):
+    def plan(self, *names, purge=False, settle=False, **variables):
         node, tenants, _secrets = self._make(names, variables)
-        return {result.tenant: result for result in node.plan(tenants, purge)}
+        return {result.tenant: result for result in node.plan(tenants, purge, settle)}
 
-    def converge(self, *names, purge=False, **variables):
+    def converge(self, *names, purge=False, settle=False, **variables):
         node, tenants, secrets = self._make(names, variables)
         self.engine.calls.clear()
-        return {r.tenant: r for r in node.converge(tenants, secrets, purge)}
+        return {r.tenant: r for r in node.converge(tenants, secrets, purge, settle)}
 
     def record(self, name):
         return json.loads((self.data_dir / "tenants" / name / "state.json").read_text())

@@ -35,6 +35,7 @@ def params_of(data_dir):
         "tenants": json.dumps([tenant]),
         "secrets": json.dumps({"acme": secrets}),
         "purge": False,
+        "settle": False,
         "owner": "ann@desk",
     }
 

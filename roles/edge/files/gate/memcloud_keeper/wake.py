@@ -54,7 +54,7 @@ def woken(record: dict[str, Any], moment: str) -> dict[str, Any]:
     One that was put to sleep because it was idle is simply running again. One whose entry says
     paused runs until somebody pauses it: `woken` says so to the next run.
     """
-    after = {**record, "state": "running", "changed": moment}
+    after = {**record, "state": "running", "changed": moment, "started": moment}
     if after.pop("asleep", None) is None:
         after["woken"] = {"since": moment}
     return after
