@@ -32,7 +32,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Return the tenants by node; fail with every error before anything is touched."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        names = self._task.args.get("tenants") or task_vars["ansible_play_hosts"]
+        names = self._task.args.get("tenants") or _hosts_of(task_vars)
         try:
             parsed, errors = FleetVariables(task_vars, self._templar).tenants(names)
         except MemcloudError as error:
@@ -60,3 +60,9 @@ def _entry_problems(
         if (name in names or all_of_them)
         and not any(message.startswith(f"{name}: ") for message in known)
     ]
+
+
+def _hosts_of(task_vars: Mapping[str, Any]) -> Sequence[str]:
+    """The hosts of the play, of its present batch where it has a serial."""
+    hosts: Sequence[str] = task_vars.get("ansible_play_batch") or task_vars["ansible_play_hosts"]
+    return hosts

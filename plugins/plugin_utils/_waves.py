@@ -122,5 +122,19 @@ def skipped(candidate: Candidate, version: str) -> str:
     return ""
 
 
+def outcome_of(known: Mapping[str, Any], reason: str) -> str:
+    """What became of a tenant, in words.
+
+    :param known: the facts that the update left on its host.
+    :param reason: why it was left as it is, if it was.
+    """
+    failure = str(known.get("memcloud_failure") or "")
+    if failure:
+        return f"failed: {failure}"
+    if known.get("memcloud_updated"):
+        return "updated"
+    return reason or "not reached"
+
+
 def _bad(message: str) -> VariableError:
     return VariableError("platform", VARIABLE, message)

@@ -1,0 +1,123 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Decide in which waves an update goes through the fleet, and say at its end who is on what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.memcloud.memmachine.plugins.module_utils._defaults import load_defaults
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_writer import (
+    write_atomically,
+)
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report import aligned
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._waves import (
+    VARIABLE,
+    Candidate,
+    outcome_of,
+    parse_steps,
+    skipped,
+    waves_of,
+)
+
+display = Display()
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs once for all tenants of the play, on the controller alone."""
+
+    BYPASS_HOST_LOOP = True
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return waves and skipped tenants; at the end the outcome of every tenant."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        given, version = self._task.args, str(self._task.args["version"])
+        facts = {n: entry for node in given["facts"] for n, entry in node.items()}
+        if given.get("outcomes"):
+            result.update(changed=False, tenants=self._tell(task_vars, facts, version))
+            return result
+        canaries = given.get("canaries") or []
+        try:
+            steps = parse_steps(task_vars.get(VARIABLE) or load_defaults()[VARIABLE])
+            candidates = [
+                _candidate(tenant, facts.get(tenant["tenant"]) or {}, canaries)
+                for batch in given["batches"]
+                for tenant in batch["tenants"]
+            ]
+            waves = waves_of(candidates, steps, version)
+        except (MemcloudError, ValueError) as error:
+            raise AnsibleActionFail(str(error)) from error
+        reasons = {c.name: skipped(c, version) for c in candidates}
+        left = {name: reason for name, reason in sorted(reasons.items()) if reason}
+        for number, wave in enumerate(waves, start=1):
+            names = ", ".join(wave.tenants)
+            display.display(f"wave {number} of {len(waves)} ({wave.part}): {names}")
+        for name, reason in left.items():
+            display.display(f"left as it is: {name} {reason}")
+        result.update(
+            changed=False,
+            waves=[{**wave.as_dict(), "number": n} for n, wave in enumerate(waves, start=1)],
+            sizes=[len(wave.tenants) for wave in waves] or [1],
+            skipped_tenants=left,
+        )
+        return result
+
+    def _tell(
+        self, task_vars: Mapping[str, Any], facts: Mapping[str, Any], version: str
+    ) -> list[dict[str, Any]]:
+        outcomes = self._task.args["outcomes"]
+        rows = []
+        for name in sorted(facts):
+            known = task_vars["hostvars"].raw_get(name)
+            rows.append(
+                {
+                    "tenant": name,
+                    "tier": facts[name].get("tier"),
+                    "node": facts[name].get("node"),
+                    "version": facts[name].get("running_version") or None,
+                    "state": facts[name].get("state"),
+                    "wave": known.get("memcloud_wave"),
+                    "outcome": outcome_of(known, outcomes["skipped_tenants"].get(name, "")),
+                }
+            )
+        columns = ("tenant", "tier", "version", "state", "wave", "outcome")
+        table = [[column.upper() for column in columns]]
+        table += [["-" if row[c] is None else row[c] for c in columns] for row in rows]
+        display.display("\n".join(aligned(table)))
+        path = self._task.args.get("result_file")
+        if path:
+            text = json.dumps({"version": version, "tenants": rows}, indent=2) + "\n"
+            try:
+                write_atomically(str(path), text, 0o600)
+            except (OSError, MemcloudError) as error:
+                raise AnsibleActionFail(
+                    f"result_file: {path} cannot be written: {error}"
+                ) from error
+        return rows
+
+
+def _candidate(
+    tenant: Mapping[str, Any], facts: Mapping[str, Any], canaries: list[str]
+) -> Candidate:
+    return Candidate(
+        tenant["tenant"],
+        tenant["tier"],
+        str(facts.get("running_version") or ""),
+        tenant["version"],
+        tenant["state"],
+        pinned=bool(tenant["pinned"]),
+        canary=bool(tenant["canary"]) or tenant["tenant"] in canaries,
+    )
