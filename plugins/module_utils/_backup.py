@@ -265,3 +265,24 @@ class Backup(Operation):
             "message": f"restore point {taken['id']} of {taken['memories']} memories, "
             f"{taken['bytes'] // 1024} KiB, {taken['added_bytes'] // 1024} KiB of them new",
         }
+
+
+class Depart(Operation):
+    """Takes a last restore point and leaves the tenant stopped: it goes on elsewhere from there."""
+
+    name = "depart"
+
+    def check(self, job: Job) -> None:
+        """As for a restore point."""
+        check_backup(job)
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """Nothing is written between this restore point and the tenant's next life."""
+        taken = take_restore_point(job, "move", resume=False)
+        # Told to come again, never woken here; deploy_tenant brings it back if it has to.
+        job.tenant = dict(job.tenant, state="suspended")
+        job.bring(as_recorded(job.tenant, job.record))
+        return {
+            "restore_point": taken,
+            "message": f"stopped; restore point {taken['id']} of {taken['memories']} memories",
+        }

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.memcloud.memmachine.plugins.module_utils._backup import Backup
+from ansible_collections.memcloud.memmachine.plugins.module_utils._backup import Backup, Depart
 from ansible_collections.memcloud.memmachine.plugins.module_utils._check_storage import (
     CheckStorage,
 )
@@ -28,6 +28,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._verify import
 _ALL: tuple[Operation, ...] = (
     Backup(),
     CheckStorage(),
+    Depart(),
     Export(),
     Import(),
     PlanRollback(),

@@ -26,7 +26,15 @@ LATEST = "latest"
 _OPEN_SECONDS = 45
 _LOCK_SECONDS = 120
 # What the several versions and backends of restic say.
-_NO_REPOSITORY = ("does not exist", "no such file", "not found", "nosuchkey", "404")
+_NO_REPOSITORY = (
+    "no such file",
+    "file does not exist",
+    "specified key does not exist",
+    "bucket does not exist",
+    "object doesn't exist",
+    "nosuchkey",
+    "404",
+)
 _WRONG_PASSWORD = ("wrong password", "no key found")
 _LOCKED = ("already locked", "unable to create lock")
 _FORBIDDEN = ("access denied", "accessdenied", "forbidden", "403", "permission denied", "retention")
