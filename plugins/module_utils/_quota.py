@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How much a tenant stores, and whether it may store more.
 
-What counts is what its volumes take on the disk, without the space inside the databases' files that
-deletes have freed: both databases write there first before a file grows. So a customer who deletes
-gets room again, and the files stay within the tier's figure.
+What counts is what its volumes take on the disk, without the databases' logs, and without the space
+inside their files that deletes have freed: both databases write there first before a file grows. So
+a customer who deletes gets room again, and the files stay within the tier's figure.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._bolt import Bolt
+from ansible_collections.memcloud.memmachine.plugins.module_utils._capacity import stored_bytes
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import DATABASES
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job
@@ -46,17 +47,17 @@ class Usage:
     """What a tenant stores, in bytes.
 
     :param files: what its volumes take on the disk.
-    :param reusable: the part of it that deletes have freed.
+    :param uncounted: the part of it that is logs, or that deletes have freed.
     """
 
     files: int
-    reusable: int
+    uncounted: int
     limit: int
 
     @property
     def used(self) -> int:
         """What counts."""
-        return max(0, self.files - self.reusable)
+        return max(0, self.files - self.uncounted)
 
     @property
     def share(self) -> float:
@@ -86,18 +87,20 @@ def mind_storage(job: Job) -> dict[str, Any]:
     """
     record = job.record
     known = record.get("storage") or {}
-    files = sum(disk_usage(job.volume_path(role)) for role in DATABASES)
-    usage = Usage(files, int(known.get("reusable", 0)), job.tenant["storage"])
-    if files < SOFT * usage.limit:
-        usage = Usage(files, 0, usage.limit)  # no need to know
-    elif job.tenant["state"] == "running":
-        usage = Usage(files, reusable(job), usage.limit)
+    paths = [job.volume_path(role) for role in DATABASES]
+    files, limit = sum(map(disk_usage, paths)), job.tenant["storage"]
+    logs = files - sum(map(stored_bytes, paths))
+    usage = Usage(files, logs, limit)  # what is free need not be known
+    if usage.share >= SOFT:
+        running = job.tenant["state"] == "running"
+        freed = reusable(job) if running else int(known.get("uncounted", logs)) - logs
+        usage = Usage(files, logs + max(0, freed), limit)
     before = str(record.get("writes") or "open")
     after = usage.writes(before)
     record["storage"] = {
         "limit": usage.limit,
         "files": usage.files,
-        "reusable": usage.reusable,
+        "uncounted": usage.uncounted,
         "measured": now(),
     }
     record["writes"] = after

@@ -59,8 +59,8 @@ class Measurer:
         """What writes should become; None when they are that already."""
         record = self._node.record(tenant)
         storage = record.get("storage") or {}
-        # What deletes freed inside the files, as a run with the databases' passwords measured it.
-        used = max(0, files - int(storage.get("reusable", 0)))
+        # Logs, and what deletes freed inside the files, as a run of the collection measured it.
+        used = max(0, files - int(storage.get("uncounted", 0)))
         writes = str(record.get("writes", "open"))
         due = writes_for(used, int(storage.get("limit", 0)), writes)
         return due if due != writes else None
