@@ -53,6 +53,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import (
     compare,
     observe,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._postgres import cluster_major
 from ansible_collections.memcloud.memmachine.plugins.module_utils._quota import mind_storage
 from ansible_collections.memcloud.memmachine.plugins.module_utils._rotation import (
     is_due,
@@ -137,6 +138,7 @@ class TenantNode(Node):
                     if container.image not in known_images:
                         known_images[container.image] = self.engine.image_id(container.image)
                 mine = found.get(name, Found())
+                self._check_cluster(tenant, record, mine)
                 result.drift += compare(desired, mine, known_images, record["files"])
                 result.drift += self.certificate(tenant, check_mode=True)
                 result.drift += self._not_in_hosts_file(tenant, hostnames)
@@ -248,6 +250,24 @@ class TenantNode(Node):
         volumes = self.engine.volumes(self.platform["name"])
         return sum(stored_bytes(v["Mountpoint"]) for v in volumes if v["Name"] == wanted)
 
+    def _check_cluster(
+        self, tenant: Mapping[str, Any], record: Mapping[str, Any], found: Found
+    ) -> None:
+        """Stop a server of another major version from making a new cluster beside the old one."""
+        image, here = self.facts(tenant, record, 0).images.get("postgres"), self.postgres_major()
+        if tenant["state"] == "deleted" or image != self.images.get("postgres", {}).get("id"):
+            return
+        name = volume_of(tenant, self.platform, "postgres", int(record.get("generation") or 1))
+        volume = found.volumes.get(name) or {}
+        major = cluster_major(str(volume.get("Mountpoint") or "/nowhere"))
+        if major is None or here in (0, major):
+            return
+        raise MemcloudError(
+            f"{tenant['tenant']}: its data is of PostgreSQL {major}, and its node has PostgreSQL "
+            f"{here} now: run update_tenant -e tenant={tenant['tenant']}, which moves the data by "
+            "dump and restore. Nothing was touched"
+        )
+
     def _check_disk(self, tenant: str) -> None:
         free = shutil.disk_usage(self.platform["data_dir"]).free
         if free < MINIMUM_FREE_BYTES:
@@ -311,6 +331,8 @@ class TenantNode(Node):
         if tenant["state"] == "deleted":
             self._delete(tenant, purge, result)
         else:
+            found = observe(self.engine, self.platform["name"], [job.name])
+            self._check_cluster(tenant, job.record, found.get(job.name, Found()))
             self._deploy(job, result)
 
     def _deploy(self, job: Job, result: TenantResult) -> None:

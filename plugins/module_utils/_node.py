@@ -81,6 +81,11 @@ class Node:
             images["memmachine"] = server["id"]
         return images
 
+    def postgres_major(self) -> int:
+        """Major version of PostgreSQL of the image that this node has now; 0 when unknown."""
+        version = str((self.images.get("postgres") or {}).get("version") or "0")
+        return int(version.split(".")[0])
+
     def try_first(self, tenant: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
         """Try model provider and configuration before a container of the version exists."""
         image = self.facts(tenant, {}, 0).images.get("memmachine", MISSING_IMAGE)

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -61,3 +63,15 @@ def _value(name: str, given: Any) -> str:
 
 def _bad(message: str, name: str) -> VariableError:
     return VariableError("platform", "platform_tiers", f"postgres.{name}: {message}")
+
+
+def cluster_major(volume: str) -> int | None:
+    """Major version of the cluster in a volume, None where there is none yet.
+
+    :param volume: where the volume is on the node's disk.
+    """
+    found = []
+    for mark in glob.glob(os.path.join(volume, "*", "PG_VERSION")):
+        with open(mark, encoding="ascii") as stream:
+            found.append(int(stream.read().split(".")[0]))
+    return max(found, default=None)

@@ -22,6 +22,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import ROLES, Job
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import Operation
+from ansible_collections.memcloud.memmachine.plugins.module_utils._postgres import cluster_major
 from ansible_collections.memcloud.memmachine.plugins.module_utils._server_schema import (
     describe_server,
     read_database,
@@ -29,7 +30,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._server_schema
 from ansible_collections.memcloud.memmachine.plugins.module_utils._update_data import (
     check_room,
     copy_data,
-    data_major,
     database_up,
     dump_data,
     reload_data,
@@ -203,7 +203,8 @@ def plan_of(job: Job) -> UpdatePlan:
     drifted = tuple(
         role for role in ROLES if job.engine.image_id(images[_KINDS[role]]) != _image_of(job, role)
     )
-    majors = (data_major(job), int(str(job.node.images["postgres"]["version"]).split(".")[0]))
+    here = job.node.postgres_major()
+    majors = (cluster_major(job.volume_path("postgres")) or here, here)
     with database_up(job):
         database = read_database(lambda query: sql(job, query))
     return plan_update(job.record.get("version") or version, database, server, drifted, majors)

@@ -53,20 +53,6 @@ def sql(job: Job, query: str) -> str:
     return job.execute("postgres", ["sh", "-c", command, "sh", query]).decode().strip()
 
 
-def data_major(job: Job) -> int:
-    """Major version of PostgreSQL whose cluster the tenant's volume holds."""
-    volume = job.volume_path("postgres")
-    found = []
-    for name in os.listdir(volume):
-        mark = os.path.join(volume, name, "PG_VERSION")
-        if os.path.exists(mark):
-            with open(mark, encoding="ascii") as stream:
-                found.append(int(stream.read().split(".")[0]))
-    if not found:
-        raise MemcloudError(f"{job.name}: volume {job.volume('postgres')} holds no cluster")
-    return max(found)
-
-
 @contextlib.contextmanager
 def database_up(job: Job) -> Iterator[None]:
     """Have PostgreSQL answer for the time of the block, also of a tenant that sleeps."""
