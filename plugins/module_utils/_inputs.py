@@ -50,6 +50,7 @@ def platform_inputs(platform: Platform) -> dict[str, Any]:
         "https_port": platform.https_port,
         "edge_api_port": platform.edge_api_port,
         "gate_port": platform.gate_port,
+        "metrics_address": platform.metrics_address,
         "tls_mode": platform.tls_mode,
         "parallelism": platform.parallelism,
         "update_keep": platform.update_keep,

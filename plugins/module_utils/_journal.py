@@ -165,9 +165,9 @@ class Journal:
             "uid": tenant["uid"],
             "tenant": tenant["tenant"],
             "owner": tenant.get("owner") or "",
-            "tier": record.get("tier") or tenant["tier"],
+            "tier": record.get("tier") or tenant.get("tier") or "",
             "node": tenant.get("node") or "",
-            "endpoint": tenant["endpoint"],
+            "endpoint": tenant.get("endpoint") or "",
             "versions": json.dumps(self._versions(tenant, record), sort_keys=True),
             "state": state,
             "error": error,
@@ -177,7 +177,7 @@ class Journal:
         }
 
     def _versions(self, tenant: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, str]:
-        versions = {"memmachine": str(record.get("version") or tenant["version"])}
+        versions = {"memmachine": str(record.get("version") or tenant.get("version") or "")}
         with contextlib.suppress(MemcloudError):
             images = self._state.images()
             for kind in ("postgres", "neo4j"):

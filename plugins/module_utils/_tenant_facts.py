@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import Engine
+from ansible_collections.memcloud.memmachine.plugins.module_utils._journal import Journal
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import (
     NodeState,
     addresses_of,
@@ -53,12 +54,21 @@ def tenant_facts(
     state = NodeState(platform["data_dir"])
     found = observe(engine, platform["name"], [tenant["tenant"] for tenant in tenants])
     slots = state.node()["slots"]
+    journal = Journal(state, platform)
+    journal.rebuild(tenants)
+    registry = {row["uid"]: row for row in journal.registry()}
 
     def one(tenant: Mapping[str, Any]) -> dict[str, Any]:
         mine = found.get(tenant["tenant"], Found())
         entry = slots.get(tenant["uid"])
         slot = int(entry["slot"]) if entry else None
-        return _facts(engine, state, platform, tenant, mine, slot)
+        row = registry.get(tenant["uid"]) or {}
+        return {
+            **_facts(engine, state, platform, tenant, mine, slot),
+            "versions": row.get("versions") or {},
+            "deleted": row.get("deleted"),
+            "last_error": row.get("error") or None,
+        }
 
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(one, tenants))

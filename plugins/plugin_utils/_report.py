@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _COLUMNS = ("TENANT", "STATE", "TIER", "VERSION", "NODE", "HEALTH", "MEMORY", "DISK", "DRIFT")
+# As much of a journal row's words as a terminal shows well; JSON has all of them.
+_WORDS = 100
 _ROLES = ("postgres", "neo4j", "app")
 
 
@@ -47,6 +49,54 @@ def page(tenant: Mapping[str, Any]) -> str:
     if tenant.get("error"):
         text.append(f"  error: {tenant['error']}")
     return "\n".join(text)
+
+
+def journal_table(rows: Iterable[Mapping[str, Any]]) -> str:
+    """What happened, one line each, the newest last."""
+    lines = [("TIME", "TENANT", "OPERATION", "RESULT", "SECONDS", "WHO", "PLAYBOOK", "WHAT")]
+    for row in rows:
+        who = f"{row['who']}, job {row['job']}" if row.get("job") else row["who"]
+        words = str(row["error"] or row["change"] or "-").replace("\n", " ")
+        short = words if len(words) <= _WORDS else words[: _WORDS - 1] + "…"
+        seconds = f"{row['seconds']:.1f}"
+        lines.append(
+            (
+                row["at"],
+                row["tenant"],
+                row["operation"],
+                row["result"],
+                seconds,
+                who,
+                row["playbook"] or "-",
+                short,
+            )
+        )
+    return "\n".join(aligned(lines)) if len(lines) > 1 else "Nothing happened."
+
+
+def stats_table(rows: Iterable[Mapping[str, Any]]) -> str:
+    """What tenants were used for, one line each."""
+    head = ("TENANT", "REQUESTS", "4XX", "5XX", *(f"P{n}" for n in (50, 95, 99)))
+    lines = [(*head, "MEMORIES", "SEMANTIC", "POSTGRES", "NEO4J", "HOURS", "LAST ACTIVITY")]
+    for row in rows:
+        edge, used = row["edge"], row["storage_bytes"]
+        latency = [edge["latency_seconds"].get(f"p{n}") for n in (50, 95, 99)]
+        lines.append(
+            (
+                row["tenant"],
+                str(edge["requests"]),
+                str(edge["client_errors"]),
+                str(edge["server_errors"]),
+                *("-" if value is None else f"{value:.2f}s" for value in latency),
+                "-" if row["episodes"] is None else str(row["episodes"]),
+                "-" if row["semantic_memories"] is None else str(row["semantic_memories"]),
+                size(used["postgres"]),
+                size(used["neo4j"]),
+                f"{row['running_hours']:.1f}",
+                row["last_activity"] or "-",
+            )
+        )
+    return "\n".join(aligned(lines)) if len(lines) > 1 else "There is no tenant."
 
 
 def size(value: float) -> str:
@@ -102,6 +152,7 @@ def _lines(tenant: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("created", tenant.get("created")),
         ("proved", tenant.get("proved")),
         ("last activity", tenant.get("last_activity")),
+        ("last error", tenant.get("last_error")),
     ]
 
 

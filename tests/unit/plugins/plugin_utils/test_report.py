@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report import (
+    journal_table,
     page,
     size,
     stated,
+    stats_table,
     table,
 )
 
@@ -150,3 +152,36 @@ def test_what_the_inventory_says_has_no_hash_of_a_key() -> None:
     assert told["wanted"] == "running"
     assert told["keys"] == [{"name": "default", "expires": None}]
     assert "abc" not in repr(told)
+
+
+def test_the_journal_is_a_line_for_each_thing_that_happened():
+    row = {
+        "at": "2026-11-21T09:00:00Z",
+        "tenant": "acme",
+        "operation": "deploy",
+        "result": "failed",
+        "seconds": 1.25,
+        "who": "ben@desk",
+        "job": "77",
+        "playbook": "deploy_tenant",
+        "error": "no room\n" + "x" * 200,
+        "change": "",
+    }
+    head, line = journal_table([row]).splitlines()
+    assert head.startswith("TIME") and "ben@desk, job 77" in line and line.endswith("x…")
+    assert journal_table([]) == "Nothing happened."
+
+
+def test_the_statistics_are_a_line_for_each_tenant():
+    edge = {"requests": 3, "client_errors": 1, "server_errors": 0, "latency_seconds": {"p50": 0.1}}
+    row = {
+        "tenant": "acme",
+        "edge": edge,
+        "storage_bytes": {"postgres": 2048, "neo4j": 0},
+        "episodes": 5,
+        "semantic_memories": None,
+        "running_hours": 1.5,
+        "last_activity": None,
+    }
+    _head, line = stats_table([row]).splitlines()
+    assert " ".join(line.split()) == "acme 3 1 0 0.10s - - 5 - 2.0K 0B 1.5 -"

@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read the registry, the journal or the numbers of the tenants of one node."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call import failure_of
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report import stated
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs for one representative of each node, delegated to the node."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return rows with their node; a node that cannot be asked is an error, no failure."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        given = self._task.args
+        batch = given["batch"]
+        node, platform = batch["node"], batch["platform"]
+        try:
+            answer = self._execute_module(
+                module_name="memcloud.memmachine.tenant_read",
+                module_args={
+                    "about": given["about"],
+                    "platform": json.dumps(platform),
+                    "tenants": json.dumps(batch["tenants"]),
+                    "since": str(given.get("since") or ""),
+                },
+                task_vars=task_vars or {},
+            )
+            problem = failure_of(node, answer)
+        except AnsibleConnectionFailure as error:
+            answer, problem = {}, f"node {node} cannot be reached: {error}"
+        rows = [
+            {**row, "node": node, "platform": platform["name"]} for row in answer.get("rows") or ()
+        ]
+        result.update(changed=False, node=node, rows=rows, error=problem)
+        if given["about"] == "registry":
+            result["tenants"] = _tenants(batch, rows, problem)
+        return result
+
+
+def _tenants(
+    batch: dict[str, Any], rows: list[dict[str, Any]], problem: str
+) -> dict[str, dict[str, Any]]:
+    """What entries and registry say together, by tenant of the inventory."""
+    known = {row["uid"]: row for row in rows}
+    names = ("state", "versions", "error", "created", "changed", "deleted", "last_activity")
+    told = {}
+    for tenant in batch["tenants"]:
+        entry = stated(tenant, batch["node"])
+        row = known.get(tenant["uid"]) or {}
+        entry.update({name: row[name] for name in names if row.get(name)})
+        if problem:
+            entry["error"] = problem
+        told[tenant["tenant"]] = entry
+    return told

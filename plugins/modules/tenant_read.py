@@ -1,0 +1,108 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tenant_read
+short_description: Registry, journal or statistics of the tenants of a node
+version_added: 0.1.0
+author: memcloud contributors (@memcloud)
+description:
+  - Reads the node's registry and journal, or the tenants' numbers. A registry that was lost is filled
+    again from the tenants' records on the way.
+  - Called by the action plugin M(memcloud.memmachine.fleet_read), which makes its input.
+options:
+  about:
+    description: What is read.
+    type: str
+    choices: [registry, journal, stats]
+    required: true
+  platform:
+    description: The platform's settings that all tenants of the node share, as JSON.
+    type: str
+    required: true
+  tenants:
+    description: The tenants of this node, without a secret, as JSON.
+    type: str
+    required: true
+  since:
+    description: Journal rows before this moment are left out.
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    description: Nothing but a lost registry is written.
+    support: full
+  diff_mode:
+    description: It never changes a tenant.
+    support: none
+requirements:
+  - Docker SDK for Python on the node (the node's virtual environment carries it)
+"""
+
+EXAMPLES = r"""
+- name: Read the journal of a node
+  memcloud.memmachine.tenant_read:
+    about: journal
+    platform: "{{ platform_json }}"
+    tenants: "{{ tenants_json }}"
+    since: "2026-11-01"
+"""
+
+RETURN = r"""
+rows:
+  description: Rows of the registry, of the journal, or the numbers of each tenant.
+  type: list
+  elements: dict
+  returned: always
+"""
+
+import json
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.memcloud.memmachine.plugins.module_utils._journal import Journal
+from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run
+from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import NodeState
+from ansible_collections.memcloud.memmachine.plugins.module_utils._stats import tenant_stats
+
+
+def work(module: AnsibleModule) -> dict[str, Any]:
+    """Read what is asked for."""
+    given = module.params
+    platform, tenants = (json.loads(given[name]) for name in ("platform", "tenants"))
+    if given["about"] == "stats":
+        return {"changed": False, "rows": tenant_stats(platform, tenants)}
+    journal = Journal(NodeState(platform["data_dir"]), platform)
+    if given["about"] == "journal":
+        return {"changed": False, "rows": journal.entries(given["since"])}
+    if not module.check_mode:
+        journal.rebuild(tenants)
+    return {"changed": False, "rows": journal.registry()}
+
+
+def main() -> None:
+    """Module entry."""
+    run(
+        AnsibleModule(
+            argument_spec={
+                "about": {
+                    "type": "str",
+                    "required": True,
+                    "choices": ["registry", "journal", "stats"],
+                },
+                "platform": {"type": "str", "required": True},
+                "tenants": {"type": "str", "required": True},
+                "since": {"type": "str", "default": ""},
+            },
+            supports_check_mode=True,
+        ),
+        work,
+    )
+
+
+if __name__ == "__main__":
+    main()
