@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import tenants_of
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call import failure_of
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report import stated
 
@@ -34,7 +35,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 module_args={
                     "about": given["about"],
                     "platform": json.dumps(platform),
-                    "tenants": json.dumps(batch["tenants"]),
+                    "tenants": batch["tenants"],
                     "since": str(given.get("since") or ""),
                 },
                 task_vars=task_vars or {},
@@ -58,7 +59,7 @@ def _tenants(
     known = {row["uid"]: row for row in rows}
     names = ("state", "versions", "error", "created", "changed", "deleted", "last_activity")
     told = {}
-    for tenant in batch["tenants"]:
+    for tenant in tenants_of(batch):
         entry = stated(tenant, batch["node"])
         row = known.get(tenant["uid"]) or {}
         entry.update({name: row[name] for name in names if row.get(name)})

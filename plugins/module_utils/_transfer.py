@@ -9,7 +9,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._archive import (
@@ -46,6 +46,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._stores import
     dump_store,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._update_data import (
+    database_up,
     reload_data,
     sql,
     write_memories,
@@ -61,6 +62,18 @@ IMPORTS = "imports"
 def server_of(job: Job) -> MemoryServer:
     """The tenant's server, past edge and gate: their limits are for its clients."""
     return MemoryServer(job.name, f"{job.address('app')}:{APP_PORT}")
+
+
+@contextlib.contextmanager
+def awake(job: Job) -> Iterator[None]:
+    """Have the servers run for the time of the block, also those of a tenant that sleeps."""
+    sleeps = any(not container.running for container in job.desired()[0].containers)
+    if sleeps:
+        job.bring({**job.tenant, "state": "running", "wake": False})
+        job.probe().wait_ready()
+    yield
+    if sleeps:
+        job.bring()
 
 
 def totals(projects: Iterable[Mapping[str, Any]]) -> dict[str, int]:
@@ -91,7 +104,8 @@ def _check_room(job: Job, needed: int) -> None:
 
 
 def _database_bytes(job: Job) -> int:
-    return int(sql(job, "SELECT pg_database_size('memmachine')"))
+    with database_up(job):
+        return int(sql(job, "SELECT pg_database_size('memmachine')"))
 
 
 class Export(Operation):
@@ -106,8 +120,7 @@ class Export(Operation):
 
     def run(self, job: Job) -> dict[str, Any]:
         """Memories through the server's own interface while it serves, then the native dumps."""
-        server = server_of(job)
-        with job.step("memories"), contextlib.closing(server):
+        with awake(job), job.step("memories"), contextlib.closing(server_of(job)) as server:
             projects = write_memories(job, server, os.path.join(job.work, MEMORIES))
         exported = now()
         about = {
@@ -178,13 +191,14 @@ class Import(Operation):
         _check_room(job, 4 * sizes)
         if job.params.get("force") or _cursor(job, manifest).position:
             return
-        server = server_of(job)
-        stored = sum(
-            server.count(project)
-            for project in server.projects()
-            if project != (PROBE_ORGANISATION, PROBE_PROJECT)
-        )
-        server.close()
+        with database_up(job):
+            stored = int(
+                sql(
+                    job,
+                    "SELECT count(*) FROM episodestore WHERE session_key <> "
+                    f"'{PROBE_ORGANISATION}/{PROBE_PROJECT}'",
+                )
+            )
         if stored:
             raise MemcloudError(
                 f"{job.name}: has {stored} memories already. Say -e force=true to add those of the "
@@ -202,16 +216,14 @@ class Import(Operation):
         exact = not job.params.get("force")
         if exact:
             job.hold()
-        server = server_of(job)
-        try:
-            with job.step("import"):
-                done = import_memories(server, lines, cursor, manifest["projects"])
-            with job.step("compare"):
-                projects = prove_import(server, lines, manifest["projects"], exact=exact)
-        finally:
-            server.close()
-        with job.step("prove"):
-            proof = job.prove()
+        with awake(job):
+            with contextlib.closing(server_of(job)) as server:
+                with job.step("import"):
+                    done = import_memories(server, lines, cursor, manifest["projects"])
+                with job.step("compare"):
+                    projects = prove_import(server, lines, manifest["projects"], exact=exact)
+            with job.step("prove"):
+                proof = job.prove()
         os.unlink(cursor.path)
         return {
             **done,
@@ -265,10 +277,9 @@ class Reembed(Operation):
     def run(self, job: Job) -> dict[str, Any]:
         """Out of the old databases, into empty ones, compared, proved, and only then in force."""
         before, after = job.record["embedder"], embedder_of(job.tenant)
-        previous = (job.record.get("previous") or {}).get("generation") or 1
-        generation = max(job.generation, int(previous)) + 1
+        generation = job.next_generation
         job.hold()
-        projects = reload_data(job, {**job.tenant, "generation": generation})
+        projects = reload_data(job, {**job.tenant, "state": "running", "wake": False})
         with job.step("prove"):
             proof = job.prove()
         job.record.update(generation=generation, embedder=after)
