@@ -10,6 +10,7 @@ which on many machines does not.
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterable
 
 
@@ -25,12 +26,14 @@ def ensure_hosts(
 
     Lines outside of the block are never touched; without hostnames the block is taken away.
     """
-    with open(path, encoding="utf-8") as file:
+    # In place: /etc/hosts may be mounted, and is then not to be replaced by another file. Platforms
+    # that share a machine share the file, so it is locked while it is read and written.
+    with open(path, "r" if check_mode else "r+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_SH if check_mode else fcntl.LOCK_EX)
         before = file.read()
-    after = with_block(before, platform, hostnames, address)
-    if after != before and not check_mode:
-        # In place: /etc/hosts may be mounted, and is then not to be replaced by another file.
-        with open(path, "r+", encoding="utf-8") as file:
+        after = with_block(before, platform, hostnames, address)
+        if after != before and not check_mode:
+            file.seek(0)
             file.write(after)
             file.truncate()
     return after != before

@@ -115,6 +115,7 @@ def test_a_check_changes_nothing(platform: Platform, gamma: Tenant) -> None:
 
 def test_a_paused_tenant_stays_paused(platform: Platform, gamma: Tenant) -> None:
     sentence = gamma.store_something()
+    gamma.change_entry(tenant_wake=False)  # a request would start it again
     platform.play.ok("pause_tenant", tenant="gamma")
     paused = gamma.container_ids()
     statuses = {role: gamma.container(role).status for role in ROLES}
