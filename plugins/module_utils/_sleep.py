@@ -85,8 +85,9 @@ def _signs(job: Job) -> Signs:
     for path in _TABLES:
         with contextlib.suppress(OSError), open(path, encoding="ascii") as table:
             tables.append(table.read())
+    wanted, recorded = str(job.tenant["state"]), str(job.record.get("state") or "not deployed")
     return Signs(
-        state=job.tenant["state"] if job.record.get("state") == "running" else "not running",
+        state=recorded if wanted == "running" else wanted,
         wake=job.tenant["wake"],
         last_request=activity.get("last_activity") if mine else None,
         since=job.record.get("started") or job.record.get("created"),

@@ -109,6 +109,10 @@ def _facts(
         "changed": record.get("changed"),
         "proved": record.get("proved"),
         "embedder": record.get("embedder"),
+        "asleep": record.get("asleep"),
+        "woken": record.get("woken"),
+        "writes": record.get("writes") or "open",
+        "storage": record.get("storage"),
         "last_activity": activity.get("last_activity"),
     }
 

@@ -11,6 +11,8 @@ from typing import Any
 _COLUMNS = ("TENANT", "STATE", "TIER", "VERSION", "NODE", "HEALTH", "MEMORY", "DISK", "DRIFT")
 # As much of a journal row's words as a terminal shows well; JSON has all of them.
 _WORDS = 100
+# From this share of the storage on a person should know.
+_SOFT = 0.8
 _ROLES = ("postgres", "neo4j", "app")
 
 
@@ -139,7 +141,7 @@ def _lines(tenant: Mapping[str, Any]) -> list[tuple[str, Any]]:
     addresses = tenant.get("addresses") or {}
     return [
         ("endpoint", tenant.get("endpoint")),
-        ("state", state if wanted in (None, state) else f"{state} (should be {wanted})"),
+        ("state", _state_words(tenant, state)),
         ("tier", tenant.get("tier")),
         ("version", tenant.get("running_version") or tenant.get("version")),
         ("node", tenant.get("node")),
@@ -148,12 +150,36 @@ def _lines(tenant: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("keys", ", ".join(_key(key) for key in tenant.get("keys") or ())),
         ("memory", _used(tenant, "memory_bytes", _memory_limit(tenant))),
         ("disk", _used(tenant, "disk_bytes", int(tenant.get("storage_bytes") or 0))),
+        ("storage", _storage_words(tenant)),
         ("app", addresses.get("app")),
         ("created", tenant.get("created")),
         ("proved", tenant.get("proved")),
         ("last activity", tenant.get("last_activity")),
         ("last error", tenant.get("last_error")),
     ]
+
+
+def _state_words(tenant: Mapping[str, Any], state: str) -> str:
+    asleep, woken = tenant.get("asleep"), tenant.get("woken")
+    if asleep:
+        return f"{state} because idle since {asleep['idle_since']}; a request wakes it"
+    if woken:
+        return f"{state}: woken by a request at {woken['since']}, until pause_tenant"
+    wanted = tenant.get("wanted")
+    return state if wanted in (None, state) else f"{state} (should be {wanted})"
+
+
+def _storage_words(tenant: Mapping[str, Any]) -> str:
+    """What counts towards the tier's figure, and what follows from it."""
+    storage = tenant.get("storage") or {}
+    limit = int(storage.get("limit") or 0)
+    if not limit:
+        return ""
+    used = max(0, int(storage["files"]) - int(storage["uncounted"]))
+    text = f"{size(used)} of {size(limit)} counted at {storage['measured']}"
+    if tenant.get("writes") == "closed":
+        return text + ": full, writes are closed"
+    return text + (": nearly full" if used >= _SOFT * limit else "")
 
 
 def _container_line(role: str, container: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
     Facts,
     desired_tenant,
+    overruled,
 )
 
 sys.path.insert(0, os.path.dirname(__file__))
@@ -153,3 +155,53 @@ def test_a_change_reaches_the_files_that_it_concerns_and_no_other(change, files)
 def test_a_missing_image_is_named_so():
     state, _contents = desired(facts=Facts(1, {}, 2))
     assert {c.image for c in state.containers} == {"missing"}
+
+
+@pytest.mark.parametrize(
+    ("stated", "wake", "asleep", "woken", "in_force"),
+    [
+        ("running", True, False, False, "running"),
+        ("running", True, True, False, "paused"),
+        ("running", False, True, False, "running"),
+        ("running", True, False, True, "running"),
+        ("paused", True, False, False, "paused"),
+        ("paused", True, False, True, "running"),
+        ("paused", False, False, True, "paused"),
+        ("paused", True, True, False, "paused"),
+        ("suspended", True, True, True, "suspended"),
+    ],
+)
+def test_entry_and_decisions_of_the_node_make_one_state(stated, wake, asleep, woken, in_force):
+    facts = dataclasses.replace(FACTS, asleep=asleep, woken=woken)
+    state, _contents = desired(facts, tenant_state=stated, tenant_wake=wake)
+    gate = gate_of(state)
+    assert gate["state"] == in_force
+    assert gate["wake"] is wake
+    assert gate["hold_seconds"] == (20 if wake else 0)
+    assert {c.running for c in state.containers} == {in_force == "running"}
+
+
+def test_an_operation_holds_whatever_the_state_is():
+    facts = dataclasses.replace(FACTS, held=True, asleep=True)
+    gate = gate_of(desired(facts, tenant_wake=False)[0])
+    assert (gate["state"], gate["hold_seconds"]) == ("updating", 20)
+
+
+def test_writes_are_closed_at_the_gate_alone():
+    closed = desired(dataclasses.replace(FACTS, writes="closed"))[0]
+    assert gate_of(closed)["writes"] == "closed"
+    assert closed.containers == desired()[0].containers
+
+
+def test_what_counts_no_longer_is_named():
+    _platform, tenant, _secrets = tenant_data.make()
+    both = {"asleep": {"since": "x"}, "woken": {"since": "x"}}
+    assert overruled(tenant, both) == ["woken"]
+    assert overruled({**tenant, "state": "paused"}, both) == ["asleep"]
+    assert overruled({**tenant, "state": "suspended"}, both) == ["asleep", "woken"]
+    assert overruled({**tenant, "wake": False}, both) == ["asleep", "woken"]
+    assert overruled(tenant, {}) == []
+
+
+def gate_of(state):
+    return json.loads(next(f.content for f in state.files if "/gate/tenants/" in f.path))
