@@ -1,0 +1,252 @@
+"""A tenant goes to other server versions with its memories, and back, while a client writes.
+
+The tests follow one tenant's life and depend on each other in their order: 0.3.8, broken images of
+0.3.9, 0.3.9 itself, another image of PostgreSQL, 0.4.0 (which cannot read the data in place), back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.platform import Platform, Tenant
+from support.playbook import CHECKOUT
+
+# Lines put into the server of an image, each in place of what it should do.
+BROKEN = {
+    "does not start": ("/opt/memcloud", "launch", "def serve() -> None:", "sys.exit('cannot')"),
+    "starts but cannot store": (
+        "/app/.venv/lib/python3.13/site-packages/memmachine_server/server/api_v2",
+        "router",
+        ") -> AddMemoriesResponse:",
+        "raise RestError(code=500, message='cannot')",
+    ),
+    "starts but cannot search": (
+        "/app/.venv/lib/python3.13/site-packages/memmachine_server/server/api_v2",
+        "router",
+        ") -> SearchResult:",
+        "raise RestError(code=500, message='cannot')",
+    ),
+}
+
+
+class Writer:
+    """Stores numbered memories through the edge all the time, as a client that never gives up."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        self.tenant = tenant
+        self.stored: list[str] = []
+        self.refused: list[tuple[int, str | None]] = []
+        self.longest = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._write)
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_details: object) -> None:
+        self._stop.set()
+        self._thread.join(60)
+
+    def _write(self) -> None:
+        while not self._stop.wait(0.1):
+            sentence = f"Memory number {len(self.stored)} is {uuid.uuid4().hex}"
+            body = {"org_id": "ci", "project_id": "writer", "messages": [{"content": sentence}]}
+            began = time.monotonic()
+            answer = self.tenant.request("POST", "/api/v2/memories", json=body)
+            self.longest = max(self.longest, time.monotonic() - began)
+            if answer.status_code == 200:
+                self.stored.append(sentence)
+            else:
+                self.refused.append((answer.status_code, answer.headers.get("Retry-After")))
+
+    def lost(self) -> list[str]:
+        """Acknowledged memories that the tenant does not list."""
+        found: set[str] = set()
+        for page in range(100):
+            body = {"org_id": "ci", "project_id": "writer", "type": "episodic", "page_num": page}
+            answer = self.tenant.request("POST", "/api/v2/memories/list", json=body)
+            episodes = answer.json()["content"].get("episodic_memory") or []
+            found |= {episode["content"] for episode in episodes}
+            if not episodes:
+                break
+        return sorted(set(self.stored) - found)
+
+
+@pytest.fixture(scope="module")
+def tenant(platform: Platform) -> Iterator[Tenant]:
+    made = platform.create("upsilon", tenant_version="0.3.8")
+    platform.play.ok("deploy_tenant", tenant=made.name)
+    yield made
+    platform.delete(made.name)
+
+
+@pytest.fixture(scope="module")
+def sentence(tenant: Tenant) -> str:
+    """A memory of 0.3.8, to be found in every version."""
+    return tenant.store_something()
+
+
+@pytest.fixture
+def images(platform: Platform) -> Iterator[Path]:
+    """The node's record of images; what a test changes in it is put back."""
+    path = platform.data_dir / "images.json"
+    before = path.read_text()
+    yield path
+    path.write_text(before)
+
+
+def record_of(tenant: Tenant) -> dict[str, Any]:
+    path = tenant.platform.data_dir / "tenants" / tenant.name / "state.json"
+    return dict(json.loads(path.read_text()))
+
+
+def derive(platform: Platform, base: str, *lines: str) -> str:
+    """The id of an image with a tiny layer on top of another one."""
+    dockerfile = "\n".join([f"FROM {base}", "USER 0", *lines])
+    command = ["docker", "build", "--quiet", "--label", "memcloud.test=update", "-"]
+    built = subprocess.run(command, input=dockerfile, capture_output=True, text=True, check=True)
+    return built.stdout.strip()
+
+
+def replace_image(images: Path, kind: str, version: str, change: Any) -> None:
+    known = json.loads(images.read_text())
+    entry = known[kind][version] if version else known[kind]
+    entry["id"] = change(entry["id"])
+    images.write_text(json.dumps(known))
+
+
+def settled(tenant: Tenant) -> bool:
+    """Whether deploying finds nothing to do."""
+    return tenant.platform.play.ok("deploy_tenant", tenant=tenant.name).changed == {}
+
+
+def left_behind(tenant: Tenant) -> list[str]:
+    """Volumes of the tenant that its record does not know."""
+    record = record_of(tenant)
+    kept = {record.get("generation", 1), (record.get("previous") or {}).get("generation", 1)}
+    suffixes = {"" if generation == 1 else f"-g{generation}" for generation in kept}
+    uid = tenant.entry["tenant_uid"][:8]
+    wanted = {
+        f"{tenant.platform.name}-{tenant.name}-{uid}-{role}{suffix}"
+        for role in ("postgres", "neo4j")
+        for suffix in suffixes
+    }
+    label = {"label": f"memcloud.tenant={tenant.name}"}
+    found = {volume.name for volume in tenant.platform.docker().volumes.list(filters=label)}
+    return sorted(found - wanted)
+
+
+def test_deploying_another_version_points_to_the_update(tenant: Tenant, sentence: str) -> None:
+    tenant.change_entry(tenant_version="0.3.9")
+    run = tenant.platform.play.run("deploy_tenant", tenant=tenant.name)
+    tenant.change_entry(tenant_version="0.3.8")
+    assert run.returncode != 0
+    assert f"run update_tenant -e tenant={tenant.name}" in run.output
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_image_is_rolled_back(
+    tenant: Tenant, sentence: str, images: Path, fault: str
+) -> None:
+    directory, module, mark, line = BROKEN[fault]
+    command = f"sed -i '/^{mark}/a\\    {line}' {directory}/{module}.py"
+    layer = f"RUN {command.replace(chr(39) + 'cannot' + chr(39), 'str()')}"
+    layer += f" && rm {directory}/__pycache__/{module}.*"
+    replace_image(images, "memmachine", "0.3.9", lambda base: derive(tenant.platform, base, layer))
+    run = tenant.platform.play.run(
+        "update_tenant", tenant=tenant.name, version="0.3.9", patience=15
+    )
+    assert run.returncode != 0
+    assert "failed and was undone" in run.output and "last lines" in run.output
+    assert tenant.entry["tenant_version"] == "0.3.8"
+    assert record_of(tenant)["version"] == "0.3.8"
+    assert tenant.remembers(sentence)
+    assert left_behind(tenant) == []
+
+
+def test_an_image_update_costs_a_client_no_error(tenant: Tenant, sentence: str) -> None:
+    assert settled(tenant)
+    check = tenant.platform.play.ok("update_tenant", "--check", tenant=tenant.name, version="0.3.9")
+    assert "image: both versions use the same tables" in check.output
+    assert tenant.entry["tenant_version"] == "0.3.8"
+    with Writer(tenant) as writer:
+        tenant.platform.play.ok("update_tenant", tenant=tenant.name, version="0.3.9")
+    assert writer.refused == []
+    assert writer.stored and writer.lost() == []
+    assert tenant.entry["tenant_version"] == "0.3.9"
+    assert tenant.remembers(sentence)
+    assert settled(tenant)
+
+
+def test_another_image_of_a_database_comes_the_same_way(
+    tenant: Tenant, sentence: str, images: Path
+) -> None:
+    layer = "RUN touch /usr/share/memcloud/another"
+    replace_image(images, "postgres", "", lambda base: derive(tenant.platform, base, layer))
+    run = tenant.platform.play.ok("update_tenant", tenant=tenant.name)
+    assert "image: other images, the same data" in run.output
+    assert tenant.container("postgres").exec_run(["ls", "/usr/share/memcloud/another"])[0] == 0
+    assert tenant.remembers(sentence)
+    run = tenant.platform.play.ok("rollback_tenant", tenant=tenant.name)
+    assert tenant.container("postgres").exec_run(["ls", "/usr/share/memcloud/another"])[0] != 0
+
+
+def test_a_killed_update_is_undone_by_the_next_run(tenant: Tenant, sentence: str) -> None:
+    command = tenant.platform.play.command("update_tenant", tenant=tenant.name, version="0.4.0")
+    running = subprocess.Popen(
+        command, cwd=CHECKOUT, env=tenant.platform.play.environment, start_new_session=True,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while "operation" not in record_of(tenant) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    lease = tenant.platform.data_dir / "locks" / f"tenant-{tenant.name}.json"
+    module = json.loads(lease.read_text())["pid"]
+    time.sleep(3)  # in the middle of the export
+    os.killpg(running.pid, signal.SIGKILL)
+    os.kill(module, signal.SIGKILL)
+    running.wait()
+    assert record_of(tenant)["operation"]["name"] == "update"
+    run = tenant.platform.play.run("deploy_tenant", tenant=tenant.name)
+    assert "run update_tenant" in run.output  # its entry names the version already
+    assert tenant.remembers(sentence)
+    assert record_of(tenant)["version"] == "0.3.9" and "operation" not in record_of(tenant)
+    assert left_behind(tenant) == []
+
+
+def test_a_version_that_cannot_read_the_data_gets_it_by_export(
+    tenant: Tenant, sentence: str
+) -> None:
+    with Writer(tenant) as writer:
+        # The killed run has written the version to the entry: it is finished.
+        run = tenant.platform.play.ok("update_tenant", tenant=tenant.name)
+    assert "reload: MemMachine 0.4.0 cannot use the data in place" in run.output
+    assert {status for status, _after in writer.refused} <= {503}
+    assert all(after for _status, after in writer.refused)
+    assert writer.stored and writer.lost() == []
+    assert tenant.remembers(sentence)
+    assert tenant.request("GET", "/api/v2/health").json()["version"] == "0.4.0"
+    assert settled(tenant) and left_behind(tenant) == []
+
+
+def test_going_back_says_what_it_costs_and_finds_what_was(tenant: Tenant, sentence: str) -> None:
+    later = tenant.store_something()
+    run = tenant.platform.play.run("rollback_tenant", tenant=tenant.name)
+    assert run.returncode != 0 and "minutes since" in run.output
+    assert tenant.remembers(later)
+    tenant.platform.play.ok("rollback_tenant", tenant=tenant.name, force=True)
+    assert tenant.entry["tenant_version"] == "0.3.9"
+    assert tenant.remembers(sentence)
+    assert later not in tenant.search(later)
+    assert settled(tenant) and left_behind(tenant) == []

@@ -1,0 +1,152 @@
+"""Updating a tenant and going back, on an engine in memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import pytest
+from ansible_collections.memcloud.memmachine.plugins.module_utils import _update
+from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import operate
+from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import ProbeError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._server_schema import (
+    Database,
+    server_of,
+)
+
+sys.path.insert(0, os.path.dirname(__file__))
+import tenant_data
+import test_deploy
+
+node = test_deploy.node  # a fixture: the engine, with the edge's answers left out
+SERVER = {"python": "3.13.5", "tables": {}, "revisions": {"a": []}, "adds": {}, "migrated": []}
+NEWER = {**SERVER, "revisions": {"a": [], "b": ["a"]}}
+
+
+@pytest.fixture
+def fleet(node, monkeypatch):
+    """A tenant on 0.3.9, a node that has the image of 0.4.0 too."""
+    node.engine.images.update({"sha256:old": "sha256:old", "sha256:p2": "sha256:p2"})
+    path = node.data_dir / "images.json"
+    images = json.loads(path.read_text())
+    images["memmachine"]["0.3.9"] = {"id": "sha256:old"}
+    path.write_text(json.dumps(images))
+    monkeypatch.setattr(
+        _update, "describe_server", lambda c, d, image, version: server_of(version, SERVER)
+    )
+    monkeypatch.setattr(_update, "read_database", lambda query: Database(frozenset("a"), {}))
+    monkeypatch.setattr(_update, "cluster_major", lambda path: None)
+    monkeypatch.setattr(_update, "check_room", lambda job: None)
+    monkeypatch.setattr(_update, "copy_data", lambda job, trial, roles: job.stop(*roles))
+    monkeypatch.setattr(_update.Job, "volume_path", lambda job, role: "/volume")
+    assert not node.converge("acme", tenant_version="0.3.9")["acme"].error
+    return node
+
+
+def work(node, operation, version, params=None, **variables):
+    given = {"platform_tls_mode": "off", "tenant_uid": "0" * 8 + "abcdef01", **variables}
+    platform, tenant, secrets = tenant_data.make(
+        node.data_dir, "acme", tenant_version=version, **given
+    )
+    told = {"acme": params or {}}
+    return operate(Node(platform, "ben@desk"), operation, [tenant], {"acme": secrets}, told, {})[0]
+
+
+def app(node):
+    return node.engine.found_containers["mc-acme-app"]["Image"]
+
+
+def migrating(monkeypatch):
+    monkeypatch.setattr(
+        _update, "describe_server", lambda c, d, image, version: server_of(version, NEWER)
+    )
+
+
+def test_an_update_is_recorded_with_the_way_back(fleet):
+    answer = work(fleet, _update.Update(), "0.4.0")
+    assert answer["changed"] and answer["message"] == "image: 0.3.9 -> 0.4.0"
+    record = fleet.record("acme")
+    assert (record["version"], app(fleet)) == ("0.4.0", "sha256:m")
+    assert record["previous"]["version"] == "0.3.9"
+    assert record["previous"]["images"]["memmachine"] == "sha256:old"
+    assert record["update_seconds"].keys() == {"image"}
+    assert "images" not in record and "operation" not in record
+    again = work(fleet, _update.Update(), "0.4.0")
+    assert not again["changed"] and again["plan"]["kind"] == "none"
+
+
+def test_the_plan_changes_nothing_and_knows_how_long_it_took(fleet):
+    before = fleet.record("acme")
+    answer = work(fleet, _update.PlanUpdate(), "0.4.0")
+    assert answer["message"] == "image: both versions use the same tables"
+    assert fleet.record("acme") == before and app(fleet) == "sha256:old"
+    missing = work(fleet, _update.PlanUpdate(), "0.3.8")
+    assert missing["missing"] == "0.3.8"
+
+
+def test_a_failure_brings_back_image_and_version(fleet, monkeypatch):
+    monkeypatch.setattr(test_deploy.FakeProbe, "failure", "could not store a memory")
+    rounds = iter(["could not store a memory"])
+    original = test_deploy.FakeProbe.wait_ready
+
+    def fails_once(self, check=None):
+        self.failure = next(rounds, None)
+        if self.failure:
+            raise ProbeError(self.failure)
+        original(self)
+
+    monkeypatch.setattr(test_deploy.FakeProbe, "failure", None)
+    monkeypatch.setattr(test_deploy.FakeProbe, "wait_ready", fails_once)
+    answer = work(fleet, _update.Update(), "0.4.0")
+    assert "failed and was undone, the tenant is on 0.3.9" in answer["error"]
+    assert "could not store a memory" in answer["error"] and "last words" in answer["error"]
+    record = fleet.record("acme")
+    assert (record["version"], app(fleet)) == ("0.3.9", "sha256:old")
+    assert "previous" not in record and "images" not in record
+
+
+def test_a_migration_works_on_new_volumes_and_keeps_the_old(fleet, monkeypatch):
+    migrating(monkeypatch)
+    answer = work(fleet, _update.Update(), "0.4.0")
+    assert answer["plan"]["kind"] == "migrate"
+    assert fleet.record("acme")["generation"] == 2
+    assert len(fleet.engine.found_volumes) == 4
+    refused = work(fleet, _update.Rollback(), "0.3.9")
+    assert "minutes since" in refused["error"] and "-e force=true" in refused["error"]
+    assert app(fleet) == "sha256:m"
+    assert "error" not in work(fleet, _update.Rollback(), "0.3.9", {"force": True})
+    record = fleet.record("acme")
+    assert (record["generation"], record["version"], app(fleet)) == (1, "0.3.9", "sha256:old")
+    assert record["previous"]["generation"] == 2
+    # A second one goes forward again, and what comes next has volumes of its own.
+    assert "error" not in work(fleet, _update.Rollback(), "0.4.0", {"force": True})
+    assert fleet.record("acme")["generation"] == 2
+    assert len(fleet.engine.found_volumes) == 4
+
+
+def test_what_was_before_is_forgotten_after_its_time(fleet, monkeypatch):
+    migrating(monkeypatch)
+    work(fleet, _update.Update(), "0.4.0", platform_update_keep=0)
+    assert len(fleet.engine.found_volumes) == 2
+    assert "previous" not in fleet.record("acme")
+    answer = work(fleet, _update.PlanRollback(), "0.4.0")
+    assert "nothing is kept" in answer["error"]
+
+
+def test_after_going_back_the_tenant_stays_on_the_image_that_its_node_no_longer_names(fleet):
+    path = fleet.data_dir / "images.json"
+    images = json.loads(path.read_text())
+    images["postgres"]["id"] = "sha256:p2"
+    path.write_text(json.dumps(images))
+    assert work(fleet, _update.Update(), "0.3.9")["plan"]["images"] == ["postgres"]
+    assert "error" not in work(fleet, _update.Rollback(), "0.3.9")
+    assert fleet.record("acme")["images"] == {"postgres": "sha256:p"}
+    assert not fleet.plan("acme", tenant_version="0.3.9")["acme"].drift
+
+
+def test_an_older_version_is_refused(fleet):
+    work(fleet, _update.Update(), "0.4.0")
+    answer = work(fleet, _update.Update(), "0.3.9")
+    assert "is older than 0.4.0" in answer["error"] and "Nothing was touched" in answer["error"]
