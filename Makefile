@@ -61,6 +61,10 @@ bench: dev ## Measure everything, an hour on a quiet machine (parts of it: make 
 bench-small: dev ## The benches on their smallest sizes: that they work, in 3 minutes
 	@python bench/bench.py --small --parts "$(PARTS)"
 
+.PHONY: soak
+soak: ## A customer who never stops writing, operations and killed runs at random (ROUNDS=100 SEED=1)
+	@SOAK_ROUNDS=$(or $(ROUNDS),100) SOAK_SEED=$(or $(SEED),1) tools/test.sh whole_life
+
 .PHONY: build
 build: dev ## Build the collection, install it elsewhere, check its documentation
 	@tools/build.sh
