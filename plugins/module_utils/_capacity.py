@@ -42,7 +42,7 @@ def shrinks(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
         return False
     before = record.get("figures")
     if before is None:
-        return record.get("tier") != tenant["tier"]
+        return bool(record.get("tier") != tenant["tier"])
     return any(size < before.get(name, 0) for name, size in figures_of(tenant).items())
 
 

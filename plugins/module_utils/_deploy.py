@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -20,7 +18,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._capacity impo
     figures_of,
     stored_bytes,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._converge import Converger
+from ansible_collections.memcloud.memmachine.plugins.module_utils._deletion import delete
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
     DECISIONS,
     desired_tenant,
@@ -29,7 +27,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._desired impor
     volume_of,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api import (
-    wait_for_gate,
     wait_for_router,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
@@ -84,6 +81,7 @@ class TenantResult:
     proof: dict[str, float] | None = None
     state: str = ""
     held_seconds: float = 0.0
+    deletion: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for a module's result."""
@@ -96,6 +94,7 @@ class TenantResult:
             "proof": self.proof,
             "state": self.state,
             "held_seconds": self.held_seconds,
+            "deletion": self.deletion,
         }
 
 
@@ -186,8 +185,8 @@ class TenantNode(Node):
                     Drift("volume", volume, "purge", "is to be purged", "present", "absent")
                     for volume in _volumes_of(tenant, found)
                 ]
-                if os.path.isdir(self.state.tenant_dir(name)):
-                    drifts.append(Drift("tenant", name, "purge", "has a record", "kept", "absent"))
+                # Also when nothing seems to be left: everything is looked for, and reported.
+                drifts.append(Drift("tenant", name, "purge", "is to be purged", "kept", "absent"))
             return drifts
         if state != tenant["state"]:
             what = "has not proved itself" if tenant["state"] == "running" else "is not recorded"
@@ -329,7 +328,10 @@ class TenantNode(Node):
                 finish(job)
         self._check(tenant, job.record, hostnames)
         if tenant["state"] == "deleted":
-            self._delete(tenant, purge, result)
+            result.drift += self._unproved(tenant, job.record, Found(), purge)
+            drifts, result.deletion = delete(job, purge)
+            result.drift += drifts
+            result.state = "deleted"
         else:
             found = observe(self.engine, self.platform["name"], [job.name])
             self._check_cluster(tenant, job.record, found.get(job.name, Found()))
@@ -341,6 +343,7 @@ class TenantNode(Node):
         key = tenant["root_key"]
         self.state.remember_root_key(key["version"], key["check"], self.owner)
         record.setdefault("created", now())
+        record.pop("deleted", None)
         before = record.get("state")
         record.update(
             tenant=job.name,
@@ -400,27 +403,6 @@ class TenantNode(Node):
         before, after = words_of(present_version(record)), words_of(version_of(tenant))
         what = "has not its present password yet"
         return [Drift("database", "neo4j", "rotate", what, before, after)]
-
-    def _delete(self, tenant: Mapping[str, Any], purge: bool, result: TenantResult) -> None:
-        name = tenant["tenant"]
-        desired, _contents = desired_tenant(tenant, self.platform, self.facts(tenant, {}, 0))
-        found = observe(self.engine, self.platform["name"], [name]).get(name, Found())
-        record = self.state.tenant(name)
-        result.drift += self._unproved(tenant, record, found, purge)
-        result.drift += Converger(self.engine, desired, {}, record["files"]).apply(found, {})
-        wait_for_gate(self.platform["gate_port"], name, None)
-        result.state = "deleted"
-        if purge:
-            for volume in _volumes_of(tenant, found):
-                self.engine.remove_volume(volume)
-            shutil.rmtree(self.state.tenant_dir(name), ignore_errors=True)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.state.path("gate", "activity", f"{name}.json"))
-            self.state.release_slot(tenant["uid"], self.owner)
-        elif record.get("uid"):
-            record.update(state="deleted", changed=now(), deleted=now())
-            self.state.write_tenant(name, record)
-        self.write_hosts_file()
 
 
 def _kept(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> list[Drift]:

@@ -59,6 +59,20 @@ def wait_for_gate(port: int, tenant: str, content: str | None, seconds: float = 
         )
 
 
+def ask(port: int, path: str, timeout: float = 5.0) -> tuple[int, Any]:
+    """Status and answer of a question to edge or gate; 0 and the reason when there is none."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read()
+        return answer.status, json.loads(body) if answer.status == 200 else {}
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return 0, str(error) or type(error).__name__
+    finally:
+        connection.close()
+
+
 def _wait(
     port: int, path: str, problem: Callable[[int, dict[str, Any]], str], seconds: float
 ) -> str:
@@ -66,18 +80,10 @@ def _wait(
     deadline = time.monotonic() + seconds
     last = "no answer"
     while True:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            body = answer.read()
-            last = problem(answer.status, json.loads(body) if answer.status == 200 else {})
-            if not last:
-                return ""
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            last = str(error)
-        finally:
-            connection.close()
+        status, answer = ask(port, path)
+        last = problem(status, answer) if status else str(answer)
+        if not last:
+            return ""
         if time.monotonic() >= deadline:
             return last
         time.sleep(0.1)

@@ -13,13 +13,15 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterable
 
+HOSTS = "/etc/hosts"
+
 
 def ensure_hosts(
     platform: str,
     hostnames: Iterable[str],
     *,
     address: str = "127.0.0.1",
-    path: str = "/etc/hosts",
+    path: str = HOSTS,
     check_mode: bool = False,
 ) -> bool:
     """Have exactly these hostnames in the platform's block; say whether that changes the file.

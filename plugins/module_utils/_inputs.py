@@ -55,6 +55,7 @@ def platform_inputs(platform: Platform) -> dict[str, Any]:
         "parallelism": platform.parallelism,
         "update_keep": platform.update_keep,
         "manage_hosts_file": platform.manage_hosts_file,
+        "keep_deleted_days": platform.keep_deleted_days,
         "memmachine_version": platform.memmachine_version,
         "backup_is_local": is_local(backup_place(platform)),
     }

@@ -84,6 +84,7 @@ class Platform:
     trusted_proxies: tuple[str, ...]
     model_endpoints: tuple[str, ...]
     manage_hosts_file: bool
+    keep_deleted_days: int
     backup_repository: str
     # What opens the place of the repositories: for nodes, and for pruning on the controller.
     backup_environment: Mapping[str, str] = field(repr=False)
@@ -160,6 +161,7 @@ def parse_platform(variables: Mapping[str, Any]) -> Platform:
             for endpoint in reader.sequence("platform_model_endpoints")
         ),
         manage_hosts_file=reader.boolean("platform_manage_hosts_file"),
+        keep_deleted_days=reader.integer("platform_keep_deleted_days", 0, 36500),
         backup_repository=_backup_repository(reader),
         backup_environment=_environment(reader, "platform_backup_environment"),
         backup_prune_environment=_environment(reader, "platform_backup_prune_environment"),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import socket
 from collections.abc import Iterable, Mapping
@@ -39,6 +40,7 @@ _VERSION_LABELS = {
 _ANSWER_SECONDS = 2.0
 # The engine and the disk wait for each other rarely; more threads than this gain nothing.
 _THREADS = 16
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def tenant_facts(
@@ -107,6 +109,8 @@ def _facts(
         "running_version": containers.get("app", {}).get("version", ""),
         "created": record.get("created"),
         "changed": record.get("changed"),
+        "deleted": record.get("deleted"),
+        "purge_after": purge_after(record.get("deleted"), int(platform["keep_deleted_days"])),
         "proved": record.get("proved"),
         "embedder": record.get("embedder"),
         "asleep": record.get("asleep"),
@@ -138,6 +142,14 @@ def state_of(wanted: str, recorded: str | None, containers: Mapping[str, Mapping
 def is_healthy(containers: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether all three servers answer."""
     return all(containers.get(role, {}).get("health") == "answers" for role in _ROLES)
+
+
+def purge_after(deleted: str | None, days: int) -> str | None:
+    """When the kept data of a deleted tenant is due to go."""
+    if not deleted:
+        return None
+    moment = datetime.datetime.strptime(deleted, TIME_FORMAT) + datetime.timedelta(days=days)
+    return moment.strftime(TIME_FORMAT)
 
 
 def disk_usage(directory: str) -> int:

@@ -80,6 +80,7 @@ PLATFORM_VARIABLES = frozenset(
         "platform_trusted_proxies",
         "platform_model_endpoints",
         "platform_manage_hosts_file",
+        "platform_keep_deleted_days",
         "platform_backup_repository",
         "platform_backup_environment",
         "platform_backup_prune_environment",

@@ -153,6 +153,8 @@ def _lines(tenant: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("storage", _storage_words(tenant)),
         ("app", addresses.get("app")),
         ("created", tenant.get("created")),
+        ("deleted", tenant.get("deleted")),
+        ("purged by sweep_deleted after", tenant.get("purge_after")),
         ("proved", tenant.get("proved")),
         ("last activity", tenant.get("last_activity")),
         ("last error", tenant.get("last_error")),

@@ -10,6 +10,7 @@ import sys
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils import (
     _converge,
+    _deletion,
     _deploy,
     _desired,
     _job,
@@ -63,7 +64,9 @@ def node(tmp_path, monkeypatch):
     monkeypatch.setattr(_node, "validate_in_image", lambda *args: None)
     for module in (_deploy, _job):
         monkeypatch.setattr(module, "wait_for_router", lambda *args: None)
+    for module in (_deletion, _job):
         monkeypatch.setattr(module, "wait_for_gate", lambda *args: None)
+    monkeypatch.setattr(_deletion, "ask", lambda *args: (0, "no answer"))
     monkeypatch.setattr(_deploy, "MINIMUM_FREE_BYTES", 0)
     # Owners need root to be set; which they are is asserted on the desired state.
     mine = (os.getuid(), os.getgid())
@@ -220,6 +223,8 @@ def test_delete_keeps_the_data_and_a_new_deploy_brings_it_back(node):
     assert node.engine.found_containers == {}
     assert node.engine.found_networks == {}
     assert len(node.engine.found_volumes) == 2
+    assert {thing["kind"] for thing in result.deletion["left"]} >= {"volume", "files", "slot"}
+    assert result.deletion["purge_after"] > result.deletion["at"]
     assert node.plan("acme", tenant_state="deleted")["acme"].drift == []
     before = set(node.engine.found_volumes)
     node.converge("acme")
@@ -234,7 +239,15 @@ def test_purge_leaves_nothing(node):
     assert os.listdir(node.data_dir / "tenants") == []
     assert json.loads((node.data_dir / "node.json").read_text())["slots"] == {}
     assert os.listdir(node.data_dir / "locks") == []
-    assert node.plan("acme", tenant_state="deleted", purge=True)["acme"].drift == []
+    report = result.deletion
+    assert report["left"] == [] and report["purged"] and report["purge_after"] is None
+    assert {thing["kind"] for thing in report["gone"]} >= {"container", "network", "volume", "slot"}
+    assert report["found"] == report["gone"]
+    (line,) = (node.data_dir / "deletions.jsonl").read_text().splitlines()
+    assert json.loads(line)["gone"] == len(report["gone"])
+    # Asked again, it looks everywhere once more.
+    again = node.converge("acme", tenant_state="deleted", purge=True)["acme"]
+    assert (again.error, again.deletion["found"], again.deletion["left"]) == ("", [], [])
 
 
 def test_purge_spares_the_volumes_of_another_identity(node):

@@ -129,6 +129,7 @@ def test_facts_of_a_tenant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             "name": "mc",
             "data_dir": str(tmp_path),
             "subnet_pool": "10.0.0.0/16",
+            "keep_deleted_days": 30,
         }
         tenants = [
             {"tenant": "acme", "uid": "u1", "state": "running"},

@@ -1,0 +1,118 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's part of a deletion: off-site restore points, and the report."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import tempfile
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._inputs import backup_access
+from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_writer import (
+    write_atomically,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import Platform
+from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import (
+    Refused,
+    Repository,
+    RepositoryError,
+    is_local,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import Controller
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import Answer
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._deletion_report import in_words
+
+_REPORTS = ".reports"
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs for each deleted tenant, on the controller alone."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the report and where it was written; fail when something should not be left."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        name = str(self._task.args.get("tenant") or task_vars["inventory_hostname"])
+        report = dict(self._task.args.get("report") or {})
+        if not report or self._task.check_mode:
+            result.update(changed=False, skipped=True, msg=f"{name}: there is nothing to report")
+            return result
+        try:
+            controller = Controller(task_vars, self._templar)
+            tenant, platform = controller.tenant(name, {})
+            report["node"] = tenant.node
+            report["locked"] = []
+            report["gone"] += _remove_keys(name, controller.keys_dir(platform))
+            if report["purged"]:
+                self._remove_off_site(report, tenant, platform)
+            path = self._write(report, controller.inventory_dir)
+        except (MemcloudError, OSError) as error:
+            raise AnsibleActionFail(f"{name}: {error}") from error
+        result.update(changed=True, report=report, report_file=path)
+        if report["purged"] and report["left"]:
+            names = ", ".join(f"{thing['kind']} {thing['name']}" for thing in report["left"])
+            result.update(
+                failed=True,
+                msg=f"{name}: was deleted, but this is still there: {names}. Remove it and run "
+                f"delete_tenant again; the report is {path}",
+            )
+        return result
+
+    def _remove_off_site(self, report: dict[str, Any], tenant: Tenant, platform: Platform) -> None:
+        """Restore points that are not on the node go with credentials that no node has."""
+        version = tenant.root_key_version
+        access = backup_access(tenant.name, tenant.uid, version, platform, prune=True)
+        if is_local(access["url"]):
+            return  # the node did it
+        with tempfile.TemporaryDirectory() as scratch:
+            repository = Repository(tenant.name, access, scratch)
+            thing = {"kind": "restore points", "name": access["url"]}
+            try:
+                left = repository.remove()
+            except Refused as error:
+                report["found"].append(thing)
+                report["locked"].append({**thing, "why": str(error)})
+                return
+            except RepositoryError as error:
+                report["found"].append(thing)
+                report["left"].append({**thing, "why": str(error)})
+                return
+        report["found"].append(thing)
+        kept = [words for words in left if not words.startswith("an empty repository")]
+        if kept:
+            report["locked"].append({**thing, "why": "; ".join(kept)})
+        else:
+            report["gone"].append({**thing, **({"note": "; ".join(left)} if left else {})})
+
+    def _write(self, report: dict[str, Any], inventory_dir: str) -> str:
+        given = self._task.args.get("result_file")
+        moment = report["at"].replace(":", "").replace("-", "")
+        usual = os.path.join(inventory_dir, _REPORTS, f"deleted-{report['tenant']}-{moment}.json")
+        path = os.path.abspath(os.path.expanduser(str(given))) if given else usual
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        write_atomically(path, json.dumps(report, indent=2) + "\n", 0o600)
+        text = os.path.splitext(path)[0] + ".txt"
+        write_atomically(text, in_words(report), 0o600)
+        return path
+
+
+def _remove_keys(tenant: str, keys_dir: str) -> list[dict[str, Any]]:
+    """Keys that were given out beside the default one open nothing any more and are not kept."""
+    paths = sorted(glob.glob(os.path.join(glob.escape(keys_dir), f"{tenant}.*.json")))
+    for path in paths:
+        Answer(tenant, path).remove()
+    return [{"kind": "key", "name": path} for path in paths]
