@@ -14,6 +14,7 @@ import json
 import os
 import re
 import tarfile
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -31,6 +32,8 @@ POSTGRES_DUMP = "postgres.dump"
 NEO4J_DUMP = "neo4j.dump"
 _KNOWN = (MEMORIES, POSTGRES_DUMP, NEO4J_DUMP)
 _LONGEST_MANIFEST = 256 * 1024**2
+# What reading a file that is no archive, or a part of one, ends with.
+_BROKEN = (EOFError, ValueError, tarfile.TarError, zlib.error)
 
 
 def pack(directory: str, names: Iterable[str], about: Mapping[str, Any], target: str) -> None:
@@ -90,7 +93,7 @@ def read_manifest(path: str) -> dict[str, Any]:
                 f"its schema {manifest['schema']} is newer than {SCHEMA}: use a newer collection"
             )
         _ = manifest["files"][MEMORIES]["sha256"], manifest["version"], manifest["projects"]
-    except (OSError, EOFError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
+    except (*_BROKEN, OSError, KeyError, TypeError) as error:
         raise PortableError(f"{path} is no portable archive of a tenant: {error}") from error
     return dict(manifest)
 
@@ -113,7 +116,7 @@ def unpack_memories(path: str, directory: str, manifest: Mapping[str, Any]) -> s
                 source = archive.extractfile(entry)
                 if source is not None:
                     found[entry.name] = _take(source, target if entry.name == MEMORIES else "")
-    except (EOFError, tarfile.TarError, ValueError, OSError) as error:
+    except (*_BROKEN, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk, not the archive
         raise PortableError(f"{path} is damaged: {error}. Export it again") from error
