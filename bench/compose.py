@@ -15,9 +15,11 @@ import tempfile
 import time
 from typing import Any
 
+import fleet
 import plain
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import Engine
 from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import Probe
+from containers import use_of
 
 PROJECT = "memcloud-bench"
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -57,6 +59,7 @@ def compose_file(desired: Any) -> dict[str, Any]:
     for container in desired.containers:
         services[container.role] = {
             "image": container.image,
+            "container_name": container.name,
             "user": container.user,
             "command": list(container.command) or None,
             "restart": "unless-stopped",
@@ -96,11 +99,12 @@ def main() -> None:
     """Up, time, print, down."""
     inventory, name, image = sys.argv[1:]
     engine = Engine()
-    desired, address, directory = plain.prepare(engine, inventory, name)
-    official_heap(directory)
+    platform, tenant, secrets = fleet.load(inventory, name)
+    prepared = plain.prepare(engine, platform, tenant, secrets, 0)
+    official_heap(prepared.directory)
     with tempfile.TemporaryDirectory() as scratch:
         with open(os.path.join(scratch, "compose.yml"), "w", encoding="utf-8") as handle:
-            json.dump(compose_file(desired), handle)
+            json.dump(compose_file(prepared.desired), handle)
         command = ["docker", "run", "--rm", "-v", "/var/run/docker.sock:/var/run/docker.sock"]
         command += [
             "-v",
@@ -119,13 +123,16 @@ def main() -> None:
                 stdout=sys.stderr,
             )
             healthy = time.monotonic() - began
-            probe = Probe(name, plain.Direct(address), "none")  # type: ignore[arg-type]
+            probe = Probe(name, plain.Direct(prepared.address), "none")  # type: ignore[arg-type]
             probe.wait_ready()
             probe.round_trip()
-            print(json.dumps({"seconds": time.monotonic() - began, "healthy": healthy}))
+            seconds = time.monotonic() - began
+            used = use_of(platform["name"], [name])[name]
+            memory = sum(one.memory for one in used.values())
+            print(json.dumps({"seconds": seconds, "healthy": healthy, "memory": memory}))
         finally:
             subprocess.run([*command, "down"], timeout=120, stdout=sys.stderr, check=False)
-            plain.remove(engine, desired, directory)
+            plain.remove(engine, prepared)
 
 
 if __name__ == "__main__":

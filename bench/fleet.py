@@ -9,6 +9,10 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
+from measure import find_collection
+
+find_collection()
+
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inputs import (
     platform_inputs,
     tenant_inputs,

@@ -39,6 +39,7 @@ class Ground:
     def __init__(self, keep: bool = False) -> None:
         self._ready = False
         self._keep = keep
+        self._live: list[str] = []
         self.inventory = INVENTORY
 
     def prepare(self) -> None:
@@ -67,6 +68,24 @@ class Ground:
         """Write a tenant's entry without deploying it."""
         given = json.dumps({"tenant": tenant, "deploy": False, "variables": variables})
         self.playbook("create_tenant.yml", "-e", given)
+
+    def live(self, count: int) -> list[str]:
+        """So many free tenants that are deployed, with limits at the edge that no bench meets."""
+        self.prepare()
+        names = [f"live{number:02}" for number in range(1, count + 1)]
+        missing = [name for name in names if name not in self._live]
+        for name in missing:
+            limits = {"requests_per_second": 10_000, "burst": 10_000, "in_flight": 1000}
+            self.create(name, tenant_limits=limits)
+        if missing:
+            say(f"  deploying {len(missing)} tenants")
+            self.deploy(*missing)
+            self._live += missing
+        return names
+
+    def live_count(self) -> int:
+        """How many of them there are already."""
+        return len(self._live)
 
     def deploy(self, *tenants: str) -> None:
         """Converge tenants in one run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import math
 import os
@@ -18,12 +19,16 @@ from typing import Any
 
 from ansible.plugins.loader import init_plugin_loader
 
-# Makes the collection importable; every bench imports this module before it.
-init_plugin_loader()
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(HERE)
 WORK = os.path.join(TOP, ".cache", "bench")
 RESULTS = os.path.join(HERE, "results")
+
+
+@functools.lru_cache(maxsize=None)
+def find_collection() -> None:
+    """Make the collection importable, as Ansible's own programs do."""
+    init_plugin_loader()
 
 
 def say(text: str) -> None:

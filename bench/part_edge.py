@@ -43,7 +43,7 @@ HOW = """
     changes. The time runs from the first byte written to the first request that the new key
     passes.
 """
-TENANT = "edge1"
+TENANT = "live01"
 _LIMITS = RouteLimits(10_000, 10_000, 1000, 1000, 1048576)
 _FIGURES = (
     "direct_median", "edge_median", "added_median", "added_p99", "decisions", "loaded",
@@ -58,14 +58,11 @@ def figures(small: bool) -> tuple[str, ...]:
 
 def measure(ground: Ground, part: Part, small: bool) -> None:
     """Take the figures."""
-    ground.prepare()
-    limits = {"requests_per_second": 10_000, "burst": 10_000, "in_flight": 1000}
-    ground.create(TENANT, tenant_limits=limits)
+    ground.live(1)
     many = Many(ground, 50 if small else 1000)
     watched = f"{many.name(1)}.{DOMAIN}"
     load = Load(image(ground.base_image(), "load"), [f"{TENANT}.{DOMAIN}", watched])
     try:
-        ground.deploy(TENANT)
         _latency(ground, part, load, rounds=1 if small else 7, seconds=3 if small else 15)
         _gate(ground, part, load, rounds=1 if small else 3, seconds=2 if small else 10)
         part.figure(
@@ -74,7 +71,6 @@ def measure(ground: Ground, part: Part, small: bool) -> None:
         _changes(ground, part, load, many, 1 if small else 5)
     finally:
         many.remove()
-        ground.purge(TENANT)
 
 
 def _latency(ground: Ground, part: Part, load: Load, rounds: int, seconds: int) -> None:

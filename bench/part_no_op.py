@@ -36,7 +36,7 @@ def measure(ground: Ground, part: Part, small: bool) -> None:
     with crowd(ground.base_image()) as many:
         many.grow(sizes[0])
         empty = [_empty_play(many) for _round in range(rounds)]
-        start_up = part.figure("start_up", "an empty play: Ansible itself", "s", _clock(empty))
+        part.figure("start_up", "an empty play: Ansible itself", "s", _clock(empty))
         slope, start = _reference(part, many, small)
         medians = {}
         for size in sizes:
@@ -56,7 +56,6 @@ def measure(ground: Ground, part: Part, small: bool) -> None:
             )
             ratio = (start + slope * 100) / medians[100]
             part.figure("faster", "times faster than the reference", "x", ratio, at_least=200)
-    del start_up
 
 
 def _whole_run(part: Part, many: Crowd, size: int, rounds: int, suffix: int | str) -> float:

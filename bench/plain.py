@@ -1,8 +1,10 @@
-"""The three containers of a tenant, started by the engine's own API and nothing else.
+"""The containers of tenants, started by the engine's own API and nothing else.
+
+    plain.py INVENTORY PARALLEL TENANT…
 
 Everything that can be prepared is (files, networks, volumes); the clock runs from the first
-container asked for, all three in parallel, to the end of the first memory round trip, which goes
-straight to the app. Printed as JSON.
+container asked for to the end of the last memory round trip, which goes straight to the app. The
+three containers of a tenant start at the same time, PARALLEL tenants side by side. Printed as JSON.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import fleet
@@ -32,6 +36,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state im
     slots_of,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import Probe
+from containers import processor_of
 
 
 class Direct:
@@ -45,21 +50,31 @@ class Direct:
         return http.client.HTTPConnection(self._address, 8080, timeout=timeout)
 
 
-def prepare(engine: Engine, inventory: str, name: str) -> Any:
-    """Files, networks and volumes; returns the desired state and the app's address."""
-    platform, tenant, secrets = fleet.load(inventory, name)
+@dataclass(frozen=True)
+class Prepared:
+    """A tenant of which everything but the containers is there."""
+
+    name: str
+    desired: Any
+    address: str
+    directory: str
+
+
+def prepare(
+    engine: Engine,
+    platform: Mapping[str, Any],
+    tenant: Mapping[str, Any],
+    secrets: Mapping[str, str],
+    number: int,
+) -> Prepared:
+    """Files, networks and volumes, on a slot counted from the end of the pool."""
+    name = tenant["tenant"]
     state = NodeState(platform["data_dir"])
     images = state.images()
-    slot = slots_of(platform["subnet_pool"]) - 1
-    facts = Facts(
-        slot,
-        {
-            "postgres": images["postgres"]["id"],
-            "neo4j": images["neo4j"]["id"],
-            "memmachine": images["memmachine"][tenant["version"]]["id"],
-        },
-        os.cpu_count() or 1,
-    )
+    slot = slots_of(platform["subnet_pool"]) - 1 - number
+    ids = {kind: images[kind]["id"] for kind in ("postgres", "neo4j")}
+    ids["memmachine"] = images["memmachine"][tenant["version"]]["id"]
+    facts = Facts(slot, ids, os.cpu_count() or 1)
     desired, contents = desired_tenant(tenant, platform, facts, secrets)
     for directory in desired.directories:
         make_directory(directory.path, directory.mode, directory.uid, directory.gid)
@@ -71,41 +86,53 @@ def prepare(engine: Engine, inventory: str, name: str) -> Any:
         engine.create_network(desired, network)
     for volume in desired.volumes:
         engine.create_volume(desired, volume)
-    return desired, addresses_of(platform["subnet_pool"], slot).app, state.tenant_dir(name)
+    address = addresses_of(platform["subnet_pool"], slot).app
+    return Prepared(name, desired, address, state.tenant_dir(name))
 
 
-def remove(engine: Engine, desired: Any, directory: str) -> None:
+def remove(engine: Engine, prepared: Prepared) -> None:
     """Take everything away again."""
-    for container in desired.containers:
+    for container in prepared.desired.containers:
         engine.remove_container(container.name)
-    for network in desired.networks:
+    for network in prepared.desired.networks:
         engine.remove_network(network.name)
-    for volume in desired.volumes:
+    for volume in prepared.desired.volumes:
         engine.remove_volume(volume.name)
-    shutil.rmtree(directory)
+    shutil.rmtree(prepared.directory)
+
+
+def start(engine: Engine, prepared: Prepared) -> None:
+    """Start one tenant and prove it."""
+
+    def one(container: Any) -> None:
+        engine.create_container(prepared.desired, container)
+        engine.start(container.name)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(one, prepared.desired.containers))
+    probe = Probe(prepared.name, Direct(prepared.address), "none")  # type: ignore[arg-type]
+    probe.wait_ready()
+    probe.round_trip()
 
 
 def main() -> None:
     """Start, time, print, remove."""
-    inventory, name = sys.argv[1:]
+    inventory, parallel, *names = sys.argv[1:]
     engine = Engine()
-    desired, address, directory = prepare(engine, inventory, name)
+    platform, tenants, secrets = fleet.load_all(inventory, names)
+    prepared: list[Prepared] = []
     try:
-
-        def start(container: Any) -> None:
-            engine.create_container(desired, container)
-            engine.start(container.name)
-
+        for number, tenant in enumerate(tenants):
+            prepared.append(prepare(engine, platform, tenant, secrets[tenant["tenant"]], number))
         began = time.monotonic()
-        with ThreadPoolExecutor(3) as pool:
-            list(pool.map(start, desired.containers))
-        created = time.monotonic() - began
-        probe = Probe(name, Direct(address), "none")  # type: ignore[arg-type]
-        probe.wait_ready()
-        probe.round_trip()
-        print(json.dumps({"seconds": time.monotonic() - began, "containers": created}))
+        with ThreadPoolExecutor(int(parallel)) as pool:
+            list(pool.map(lambda one: start(engine, one), prepared))
+        seconds = time.monotonic() - began
+        used = processor_of(platform["name"], names)
+        print(json.dumps({"seconds": seconds, "processor": used}))
     finally:
-        remove(engine, desired, directory)
+        for one in prepared:
+            remove(engine, one)
 
 
 if __name__ == "__main__":
