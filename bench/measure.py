@@ -25,7 +25,7 @@ WORK = os.path.join(TOP, ".cache", "bench")
 RESULTS = os.path.join(HERE, "results")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def find_collection() -> None:
     """Make the collection importable, as Ansible's own programs do."""
     init_plugin_loader()

@@ -12,7 +12,10 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._model import SECRET_FIELDS
-from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import check_name
+from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import (
+    Tenant,
+    check_name,
+)
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import (
     Controller,
     timestamp,
@@ -24,6 +27,7 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation impo
     Wish,
     create,
 )
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._placement import Need
 
 _TEXTS = ("tier", "hostname", "version", "node", "owner", "api_key_sha256")
 _PATHS = ("result_file", "key_file")
@@ -78,15 +82,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         )
 
     def _create(self, wish: Wish, controller: Controller) -> tuple[Answer, Outcome]:
-        node = wish.node or controller.choose_node()
         usual = {
             "tenant_tier": wish.tier or controller.usual("tenant_tier", "free"),
-            "tenant_node": node,
+            "tenant_node": wish.node or controller.nodes()[0],
         }
         # Whatever is wrong with the wish or the platform is found before a writer is asked.
         placeholders = {"tenant_uid": _PLACEHOLDER_UID, **usual}
         tentative = {**wish.stated(), **wish.variables}
-        _tenant, platform = controller.tenant(wish.name, tentative, placeholders)
+        tenant, platform = controller.tenant(wish.name, tentative, placeholders)
+        usual["tenant_node"] = node = (
+            wish.node or controller.node_of(wish.name) or self._choose(tenant, controller)
+        )
         answer = self._answer(wish.name, controller.keys_dir(platform))
         outcome = create(
             wish,
@@ -98,6 +104,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             dry_run=self._task.check_mode,
         )
         return answer, outcome
+
+    def _choose(self, tenant: Tenant, controller: Controller) -> str:
+        tier = tenant.tier
+        memory = tier.app.memory + tier.postgres.memory + tier.neo4j.memory
+        rooms = self._task.args.get("rooms") or {}
+        return controller.choose_node(
+            tenant.name, tenant.node_group, rooms, Need(memory, tier.storage)
+        )
 
     def _answer(self, tenant: str, keys_dir: str) -> Answer:
         paths = {

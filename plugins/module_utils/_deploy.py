@@ -33,6 +33,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
     MemcloudError,
     VariableError,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._forward import remove_ended
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import (
     Job,
     embedder_of,
@@ -286,6 +287,7 @@ class TenantNode(Node):
     ) -> list[TenantResult]:
         """Bring about what differs, tenants side by side; one's failure does not stop others."""
         hostnames = functools.lru_cache(maxsize=None)(self.hostnames)
+        remove_ended(self.state.data_dir)
 
         def one(tenant: Mapping[str, Any]) -> TenantResult:
             result = TenantResult(tenant["tenant"])

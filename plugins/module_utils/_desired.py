@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._certificates import leaf_path
+from ansible_collections.memcloud.memmachine.plugins.module_utils._forward import forward_path
 from ansible_collections.memcloud.memmachine.plugins.module_utils._memmachine_config import (
     tenant_configuration,
 )
@@ -126,6 +127,7 @@ class TenantPaths:
     app: str
     configuration: str
     route: str
+    forward: str
     gate: str
 
     @classmethod
@@ -139,6 +141,7 @@ class TenantPaths:
             app=os.path.join(home, "app"),
             configuration=os.path.join(home, "app", "configuration.yml"),
             route=os.path.join(data_dir, "edge", "dynamic", f"{tenant}.yml"),
+            forward=forward_path(data_dir, tenant),
             gate=os.path.join(data_dir, "gate", "tenants", f"{tenant}.json"),
         )
 
@@ -178,6 +181,8 @@ def desired_tenant(
         tenant,
         platform,
         networks=_networks(tenant, platform, facts.slot, addresses),
+        # It would go before the tenant's own route.
+        absent=(paths.forward,),
         volumes=tuple(
             Volume(volume_of(tenant, platform, role, facts.generation), role) for role in DATABASES
         ),

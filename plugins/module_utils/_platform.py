@@ -85,6 +85,9 @@ class Platform:
     model_endpoints: tuple[str, ...]
     manage_hosts_file: bool
     keep_deleted_days: int
+    dns_hook: tuple[str, ...]
+    dns_ttl: int
+    public_address: str
     backup_repository: str
     # What opens the place of the repositories: for nodes, and for pruning on the controller.
     backup_environment: Mapping[str, str] = field(repr=False)
@@ -162,6 +165,9 @@ def parse_platform(variables: Mapping[str, Any]) -> Platform:
         ),
         manage_hosts_file=reader.boolean("platform_manage_hosts_file"),
         keep_deleted_days=reader.integer("platform_keep_deleted_days", 0, 36500),
+        dns_hook=_dns_hook(reader),
+        dns_ttl=reader.integer("platform_dns_ttl", 1, 86400),
+        public_address=reader.text("platform_public_address"),
         backup_repository=_backup_repository(reader),
         backup_environment=_environment(reader, "platform_backup_environment"),
         backup_prune_environment=_environment(reader, "platform_backup_prune_environment"),
@@ -204,6 +210,14 @@ def _subnet_pool(reader: Reader) -> ipaddress.IPv4Network:
             variable, "is %s, too small: a tenant takes a /27 and the node one too" % pool
         )
     return pool
+
+
+def _dns_hook(reader: Reader) -> tuple[str, ...]:
+    variable = "platform_dns_hook"
+    words = tuple(reader.sequence(variable))
+    if not all(isinstance(word, str) and word for word in words):
+        raise reader.bad(variable, "must be a list of words: a command and its arguments")
+    return tuple(str(word) for word in words)
 
 
 def _images(reader: Reader) -> dict[str, str]:

@@ -88,6 +88,7 @@ class Tenant:
     name: str
     uid: str
     node: str
+    node_group: str
     tier: Tier
     hostname: str
     version: str
@@ -137,6 +138,7 @@ def parse_tenant(
         name=name,
         uid=_uid(reader),
         node=node,
+        node_group=reader.text("tenant_node_group") or "nodes",
         tier=tier,
         hostname=hostname_of(reader, "tenant_hostname", hostname),
         version=server_version(reader, "tenant_version", version, platform.image_source)

@@ -34,7 +34,7 @@ options:
     type: str
     default: ""
   node:
-    description: The node that carries it; the one with the fewest tenants by default.
+    description: The node that carries it; the one with the most room by default.
     type: str
     default: ""
   owner:
@@ -59,6 +59,13 @@ options:
     default: ""
   variables:
     description: More C(tenant_*) variables for a new entry.
+    type: dict
+    default: {}
+  rooms:
+    description:
+      - What M(memcloud.memmachine.node_room) answered for each node. Of the nodes with a free
+        network, and memory and disk for the tenant's tier, that with the most memory is chosen.
+      - Without it the node with the fewest tenants is chosen.
     type: dict
     default: {}
 attributes:

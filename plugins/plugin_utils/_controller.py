@@ -29,6 +29,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_wri
 from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import Platform
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import FleetVariables
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._placement import (
+    Need,
+    choose_node,
+)
 
 _TENANTS = "tenants"
 _NODES = "nodes"
@@ -51,22 +55,43 @@ class Controller:
         self._entries: Mapping[str, Mapping[str, Any]] | None = None
 
     def nodes(self) -> list[str]:
-        return list(self._groups.get(_NODES) or ())
-
-    def choose_node(self) -> str:
-        """The node with the fewest tenants."""
-        nodes = self.nodes()
+        """The nodes, of which there must be one."""
+        nodes = list(self._groups.get(_NODES) or ())
         if not nodes:
             raise MemcloudError(
                 "There is no node: put at least one host into the group nodes of the inventory "
                 "and set it up with setup_node"
             )
-        carried = dict.fromkeys(nodes, 0)
+        return nodes
+
+    def node_of(self, tenant: str) -> str:
+        """The node of a tenant that the inventory knows, empty for any other."""
+        if tenant not in self._hostvars:
+            return ""
+        return str(self._hostvars.raw_get(tenant).get("tenant_node") or "")
+
+    def choose_node(
+        self, tenant: str, group: str, rooms: Mapping[str, Mapping[str, Any]], need: Need
+    ) -> str:
+        """The node of a group with room for a tenant.
+
+        :param rooms: what node_room answered for each node.
+        """
+        nodes = self.nodes()
+        if group != _NODES:
+            nodes = [node for node in nodes if node in (self._groups.get(group) or ())]
+            if not nodes:
+                raise VariableError(
+                    tenant, "tenant_node_group", f"is {group!r}, in which there is no node"
+                )
+        if len(nodes) == 1:
+            return nodes[0]
+        carried: dict[str, list[str]] = {node: [] for node in nodes}
         for name in self._groups.get(_TENANTS) or ():
-            node = self._hostvars.raw_get(name).get("tenant_node") if len(nodes) > 1 else None
-            if node in carried:
-                carried[node] += 1
-        return min(nodes, key=lambda node: (carried[node], nodes.index(node)))
+            node = self._hostvars.raw_get(name).get("tenant_node")
+            if name != tenant and node in carried:
+                carried[node].append(name)
+        return choose_node(tenant, nodes, carried, rooms, need)
 
     def usual(self, variable: str, default: str) -> str:
         """What the inventory gives to a new tenant for one variable."""

@@ -55,6 +55,7 @@ NODE_VARIABLES = (
     "platform_metrics_address",
     "platform_demo_model_port",
     "platform_tls_mode",
+    "platform_public_address",
 )
 
 

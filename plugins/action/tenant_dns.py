@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Have the DNS record of a tenant set or removed, by the operator's hook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
+    MemcloudError,
+    VariableError,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import Platform
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import Controller
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._dns import (
+    call_hook,
+    dns_command,
+)
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs for the tenant, on the controller alone."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Call the hook; without one nothing is done."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        name = str(self._task.args.get("tenant") or task_vars["inventory_hostname"])
+        state = str(self._task.args.get("state") or "present")
+        try:
+            variables = {"tenant_node": task_vars["tenant_node"]} if _names_node(task_vars) else {}
+            tenant, platform = Controller(task_vars, self._templar).tenant(name, variables)
+            if not platform.dns_hook:
+                result.update(changed=False, command=[])
+                return result
+            address = ""
+            if state == "present":
+                address = self._address(tenant.node, platform, task_vars)
+            command = dns_command(
+                platform.dns_hook, state, name, tenant.hostname, address, platform.dns_ttl
+            )
+            if not self._task.check_mode:
+                result["said"] = call_hook(name, command)
+        except MemcloudError as error:
+            raise AnsibleActionFail(str(error)) from error
+        # What the record was before, the hook alone knows; it is called whenever it might differ.
+        result.update(changed=False, command=command)
+        return result
+
+    def _address(self, node: str, platform: Platform, task_vars: Mapping[str, Any]) -> str:
+        if platform.public_address:
+            return platform.public_address
+        raw = task_vars["hostvars"].raw_get(node)
+        if "ansible_host" not in raw:
+            raise VariableError(
+                node,
+                "platform_public_address",
+                "is missing: give the node the address under which clients reach it",
+            )
+        templar = self._templar.copy_with_new_env(available_variables=raw)
+        return str(templar.template(raw["ansible_host"]))
+
+
+def _names_node(task_vars: Mapping[str, Any]) -> bool:
+    """Whether this run has given the host a node that its entry, read before, may not have."""
+    node = task_vars.get("tenant_node")
+    return isinstance(node, str) and "{{" not in node

@@ -1,0 +1,69 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The operator's hook for DNS records."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from ansible.errors import AnsibleActionFail
+from ansible_collections.memcloud.memmachine.plugins.action import tenant_dns
+
+sys.path.insert(0, str(Path(__file__).parent))
+from controller_side import ROOT_KEY, Run, write_inventory
+
+ENTRY = 'tenant_uid: "0123456789abcdef"\ntenant_node: node1\n'
+HOOK = '#!/bin/sh\nprintf "%s\\n" "$*" >>"$(dirname "$0")/called"\necho done\n'
+
+
+def inventory(tmp_path: Path, text: str, nodes: str = "ansible_host: 192.0.2.7") -> Path:
+    hook = tmp_path / "hook"
+    hook.write_text(text)
+    hook.chmod(0o755)
+    settings = f'platform_root_keys: {{1: "{ROOT_KEY}"}}\nplatform_domain: example.com\n'
+    settings += f"platform_dns_hook: [{hook}, --zone, example.com]\nplatform_dns_ttl: 60\n"
+    return write_inventory(
+        tmp_path / "inventory",  # every file in it would be read
+        group_vars__all_DOT_yml=settings,
+        nodes_DOT_yml=f"nodes: {{hosts: {{node1: {{{nodes}}}}}}}\n",
+        host_vars__acme_DOT_yml=ENTRY,
+    )
+
+
+def test_the_hook_is_called_with_what_is_to_be(tmp_path):
+    run = Run(inventory(tmp_path, HOOK))
+    result = run.act(tenant_dns, "acme")
+    assert result["said"] == "done"
+    run.act(tenant_dns, "acme", state="absent")
+    called = (tmp_path / "called").read_text().splitlines()
+    assert called == [
+        "--zone example.com present acme acme.example.com 192.0.2.7 60",
+        "--zone example.com absent acme acme.example.com",
+    ]
+
+
+def test_the_public_address_of_the_node_wins(tmp_path):
+    nodes = "ansible_host: 192.0.2.7, platform_public_address: 198.51.100.7"
+    result = Run(inventory(tmp_path, HOOK, nodes)).act(tenant_dns, "acme")
+    assert result["command"][-2:] == ["198.51.100.7", "60"]
+
+
+def test_a_node_without_an_address_is_an_error_that_names_the_variable(tmp_path):
+    nodes = "ansible_connection: local"
+    with pytest.raises(AnsibleActionFail, match="node1: platform_public_address: is missing"):
+        Run(inventory(tmp_path, HOOK, nodes)).act(tenant_dns, "acme")
+    assert not (tmp_path / "called").exists()
+
+
+def test_a_hook_that_fails_fails_the_tenant_with_its_words(tmp_path):
+    broken = '#!/bin/sh\necho "REFUSED by the server" >&2\nexit 3\n'
+    with pytest.raises(AnsibleActionFail, match="ended with 3 and said: REFUSED by the server"):
+        Run(inventory(tmp_path, broken)).act(tenant_dns, "acme")
+
+
+def test_without_a_hook_nothing_is_called(tmp_path):
+    run = Run(write_inventory(tmp_path, host_vars__acme_DOT_yml=ENTRY))
+    assert run.act(tenant_dns, "acme")["command"] == []
