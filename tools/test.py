@@ -29,7 +29,16 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 LOGS = CHECKOUT / ".cache/test"
 CHECKS = ("lint", "unit", "build", "sanity")
 # The longest first, so that the lanes end together.
-JOBS = ("two_tenants", "drift", "whole_life", "update", "quickstart", "remote_node", "default")
+JOBS = (
+    "backup_restore",
+    "two_tenants",
+    "drift",
+    "whole_life",
+    "update",
+    "quickstart",
+    "remote_node",
+    "default",
+)
 # In a fresh clone, as a new user: the quickstart, and the commands of the README.
 QUICKSTART = ("pytest", "-p", "no:cacheprovider", "tests/quickstart")
 SHOWN_LINES = 120

@@ -8,6 +8,7 @@ Needs restic and no engine, so it runs where the credentials are: on a node, or 
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import
     NoRepository,
     Refused,
     Repository,
+    RepositoryError,
+    is_local,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._retention import to_forget
 
@@ -44,7 +47,8 @@ def care(
         with tempfile.TemporaryDirectory(prefix="memcloud-restic-") as scratch:
             repository = Repository(tenant, access, scratch)
             try:
-                repository.open()
+                if action != "remove":
+                    repository.open()
                 answer.update(work(repository, access, dry_run))
             except NoRepository:
                 answer.update(points=[], message="has no restore points")
@@ -92,7 +96,15 @@ def _prune(repository: Repository, access: Mapping[str, Any], dry: bool) -> dict
 
 
 def _remove(repository: Repository, _access: Mapping[str, Any], dry: bool) -> dict[str, Any]:
-    points = repository.points()
+    if is_local(repository.url) and not os.path.isdir(repository.url):
+        return {"points": [], "removed": [], "left": [], "message": "has no restore points"}
+    try:
+        repository.open()
+        points = repository.points()
+    except RepositoryError:
+        if not is_local(repository.url):
+            raise
+        points = []  # whatever it is, the folder goes
     left = [] if dry else repository.remove()
     verb = "would be removed" if dry else "removed"
     rest = f"; what remains: {'; '.join(left)}" if left else ""

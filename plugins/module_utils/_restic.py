@@ -281,7 +281,7 @@ class Repository:
             return Refused(text)
         opening = "unable to open config file" in lower or "is there a repository" in lower
         if opening and any(word in lower for word in _NO_REPOSITORY):
-            return NoRepository(text)
+            return NoRepository(f"{self._owner}: there are no restore points in {self.url}: {text}")
         return RepositoryError(text)
 
     def _cache(self) -> list[str]:

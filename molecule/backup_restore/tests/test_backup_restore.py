@@ -1,0 +1,300 @@
+"""Restore points: what was acknowledged is in them, and they come back; what is wrong is refused.
+
+The scenario has two tenants: epsilon is backed up, and zeta becomes its clone. The repository is
+in an S3-speaking server that lets a node add and not delete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from botocore.exceptions import ClientError
+from support.platform import ROLES, Platform, Tenant
+from support.storage import BUCKET, Storage, storage
+
+PROJECT = "numbers"
+
+
+@pytest.fixture(scope="module")
+def epsilon(platform: Platform) -> Tenant:
+    return platform.tenant("epsilon")
+
+
+@pytest.fixture(scope="module")
+def zeta(platform: Platform) -> Tenant:
+    return platform.tenant("zeta")
+
+
+@pytest.fixture(scope="module")
+def s3(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
+    port = int(platform.variables["platform_https_port"]) + 7
+    with storage(port, tmp_path_factory.mktemp("s3") / "server.log") as running:
+        yield running
+
+
+class Writer:
+    """Stores numbered memories through the edge until it is told to stop."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        self.acknowledged: list[str] = []
+        self.refused: list[str] = []
+        self._tenant = tenant
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._write)
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_details: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _write(self) -> None:
+        number = 0
+        while not self._stop.wait(0.1):
+            number += 1
+            sentence = f"Number {number} is {secrets.token_hex(6)}"
+            try:
+                self._tenant.add(sentence, PROJECT)
+            except requests.RequestException as error:
+                self.refused.append(str(error))
+            else:
+                self.acknowledged.append(sentence)
+
+
+def stored(tenant: Tenant) -> set[str]:
+    """Every sentence that the tenant's PostgreSQL has."""
+    rows = tenant.sql("SELECT json_agg(content) FROM episodestore WHERE session_key = 'ci/numbers'")
+    return set(json.loads(rows or "[]") or [])
+
+
+def leftovers(tenant: Tenant) -> list[str]:
+    """Containers, networks, volumes and files that the tenant should not have."""
+    docker = tenant.platform.docker()
+    prefix = f"{tenant.platform.name}-{tenant.name}-"
+    wanted = {prefix + role for role in ROLES}
+    found = [c.name for c in docker.containers.list(all=True) if c.name.startswith(prefix)]
+    left = [name for name in found if name not in wanted]
+    networks = [n.name for n in docker.networks.list() if n.name.startswith(prefix)]
+    left += [name for name in networks if name not in {prefix + "data", prefix + "app"}]
+    volumes = [v.name for v in docker.volumes.list() if v.name.startswith(prefix)]
+    left += volumes if len(volumes) != 2 else []
+    home = tenant.platform.data_dir / "tenants" / tenant.name
+    left += [path.name for path in home.iterdir() if path.name == "work"]
+    left += [path.name for path in (tenant.platform.data_dir / "locks").glob(f"*{tenant.name}*")]
+    return left
+
+
+def settled(tenant: Tenant) -> None:
+    """A deploy finds nothing to do, and nothing lies about."""
+    run = tenant.platform.play.ok("deploy_tenant", tenant=tenant.name)
+    assert run.changed == {}, run.output
+    assert leftovers(tenant) == []
+
+
+@pytest.fixture(scope="module")
+def writer(epsilon: Tenant, s3: Storage) -> Writer:
+    """Wrote while a restore point was taken."""
+    with Writer(epsilon) as writing:
+        epsilon.platform.play.ok("backup_tenant", tenant=epsilon.name, **s3.variables)
+    return writing
+
+
+def test_no_acknowledged_memory_is_lost_while_a_restore_point_is_taken(
+    epsilon: Tenant, writer: Writer
+) -> None:
+    assert writer.acknowledged
+    assert set(writer.acknowledged) <= stored(epsilon)
+    last = writer.acknowledged[-1]
+    assert last in epsilon.search(last, PROJECT)
+    assert writer.refused == []
+    settled(epsilon)
+
+
+def test_no_secret_is_in_the_storage_or_on_the_node(epsilon: Tenant, s3: Storage) -> None:
+    secret = s3.node["AWS_SECRET_ACCESS_KEY"]
+    for role in ROLES:
+        assert secret not in json.dumps(epsilon.container(role).attrs)
+    found = subprocess.run(
+        ["grep", "-rlF", secret, str(epsilon.platform.data_dir)], capture_output=True, check=False
+    )
+    assert found.stdout == b""
+
+
+def test_a_schedule_backs_up_only_what_is_due(epsilon: Tenant, s3: Storage, writer: Writer) -> None:
+    before = s3.objects("snapshots")
+    run = epsilon.platform.play.ok("backup_tenant", tenant=epsilon.name, due=True, **s3.variables)
+    assert run.changed == {}
+    assert s3.objects("snapshots") == before
+
+
+def test_a_restore_over_memories_needs_force(epsilon: Tenant, s3: Storage, writer: Writer) -> None:
+    before = epsilon.container_ids()
+    run = epsilon.platform.play.refused("restore_tenant", tenant=epsilon.name, **s3.variables)
+    assert "force=true" in run.output
+    assert epsilon.container_ids() == before
+
+
+def test_a_tenant_goes_back_to_a_restore_point(
+    epsilon: Tenant, s3: Storage, writer: Writer
+) -> None:
+    later = "What was said after the restore point is gone"
+    epsilon.add(later, PROJECT)
+    epsilon.platform.play.ok("restore_tenant", tenant=epsilon.name, force=True, **s3.variables)
+    now = stored(epsilon)
+    assert now
+    assert now <= set(writer.acknowledged)
+    assert later not in now
+    some = sorted(now)[0]
+    assert some in epsilon.search(some, PROJECT)
+    settled(epsilon)
+
+
+def test_a_clone_has_the_memories_under_its_own_key_and_passwords(
+    epsilon: Tenant, zeta: Tenant, s3: Storage, writer: Writer
+) -> None:
+    zeta.platform.play.ok("restore_tenant", tenant=zeta.name, source=epsilon.name, **s3.variables)
+    assert stored(zeta) == stored(epsilon)
+    some = sorted(stored(zeta))[-1]
+    assert some in zeta.search(some, PROJECT)
+    assert zeta.request("GET", "/api/v2/projects", key=epsilon.key).status_code == 403
+    settled(zeta)
+
+
+def test_a_restore_point_of_another_tenant_is_refused(
+    zeta: Tenant, epsilon: Tenant, s3: Storage, writer: Writer
+) -> None:
+    run = zeta.platform.play.refused(
+        "restore_tenant",
+        tenant=zeta.name,
+        source=epsilon.name,
+        source_uid="f" * 16,
+        force=True,
+        **s3.variables,
+    )
+    assert "there are no restore points" in run.output
+    assert zeta.remembers(zeta.store_something())
+
+
+def test_a_restore_point_proves_itself_in_a_throw_away_tenant(
+    epsilon: Tenant, s3: Storage, writer: Writer
+) -> None:
+    before = epsilon.container_ids()
+    epsilon.platform.play.ok("verify_backups", tenant=epsilon.name, **s3.variables)
+    evidence = epsilon.platform.data_dir / "evidence"
+    (path,) = evidence.glob(f"{epsilon.name}-{epsilon.entry['tenant_uid'][:8]}.jsonl")
+    last = json.loads(path.read_text().splitlines()[-1])
+    assert last["proved"]
+    assert last["memories"] == last["in_neo4j"]
+    assert last["searched"] == min(50, last["memories"])
+    assert epsilon.container_ids() == before
+    assert leftovers(epsilon) == []
+
+
+def test_a_node_cannot_delete_what_it_stored(s3: Storage, writer: Writer) -> None:
+    key = s3.objects("snapshots")[0]
+    with pytest.raises(ClientError, match="AccessDenied|Access Denied"):
+        s3.client(s3.node).delete_object(Bucket=BUCKET, Key=key)
+    assert key in s3.objects("snapshots")
+
+
+def test_pruning_needs_credentials_that_only_the_controller_has(
+    epsilon: Tenant, s3: Storage, writer: Writer
+) -> None:
+    epsilon.platform.play.ok("backup_tenant", tenant=epsilon.name, **s3.variables)
+    assert len(s3.objects("snapshots")) == 2
+    run = epsilon.platform.play.ok("prune_backups", tenant=epsilon.name, **s3.variables)
+    assert run.changed
+    assert len(s3.objects("snapshots")) == 1  # the newest of the day
+
+
+def test_a_storage_that_is_gone(epsilon: Tenant, s3: Storage) -> None:
+    gone = {**s3.variables, "platform_backup_repository": f"s3:http://127.0.0.1:1/{BUCKET}/x"}
+    before = epsilon.container_ids()
+    run = epsilon.platform.play.refused("backup_tenant", tenant=epsilon.name, **gone)
+    assert "127.0.0.1:1" in run.output
+    assert epsilon.container_ids() == before
+    assert leftovers(epsilon) == []
+
+
+def test_a_root_key_that_is_not_the_right_one(
+    epsilon: Tenant, zeta: Tenant, s3: Storage, writer: Writer
+) -> None:
+    run = zeta.platform.play.refused(
+        "restore_tenant",
+        tenant=zeta.name,
+        source=epsilon.name,
+        force=True,
+        platform_root_keys={"1": "c3RyaW5nIG9mIHRoaXJ0eS10d28gYnl0ZXMsIHllcyE="},
+        **s3.variables,
+    )
+    assert "platform_root_keys" in run.output
+    assert zeta.remembers(zeta.store_something())
+
+
+def test_a_full_disk(epsilon: Tenant, tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", tmp_path], check=True)
+    try:
+        run = epsilon.platform.play.refused(
+            "backup_tenant", tenant=epsilon.name, platform_backup_repository=str(tmp_path)
+        )
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+    assert "no space left" in run.output
+    assert epsilon.remembers(epsilon.store_something())
+    settled(epsilon)
+
+
+def test_a_damaged_restore_point(epsilon: Tenant, s3: Storage, writer: Writer) -> None:
+    client = s3.client(s3.pruner)
+    originals = {}
+    for key in s3.objects("data"):
+        originals[key] = client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        broken = bytearray(originals[key])
+        broken[len(broken) // 3] ^= 0xFF
+        client.put_object(Bucket=BUCKET, Key=key, Body=bytes(broken))
+    before = epsilon.container_ids()
+    run = epsilon.platform.play.refused(
+        "restore_tenant", tenant=epsilon.name, force=True, **s3.variables
+    )
+    for key, body in originals.items():
+        client.put_object(Bucket=BUCKET, Key=key, Body=body)
+    assert "restore point" in run.output
+    assert epsilon.container_ids() == before
+    assert epsilon.remembers(epsilon.store_something())
+
+
+@pytest.mark.parametrize("seconds", [5, 9])
+def test_a_killed_restore_is_finished_by_running_it_again(
+    epsilon: Tenant, s3: Storage, writer: Writer, seconds: float
+) -> None:
+    force = {"tenant": epsilon.name, "force": True, **s3.variables}
+    epsilon.platform.play.kill_after(seconds, "restore_tenant", **force)
+    epsilon.platform.play.ok("restore_tenant", **force)
+    assert stored(epsilon) <= set(writer.acknowledged)
+    settled(epsilon)
+
+
+def test_a_killed_backup_loses_nothing(epsilon: Tenant, s3: Storage) -> None:
+    sentence = epsilon.store_something()
+    epsilon.platform.play.kill_after(5, "backup_tenant", tenant=epsilon.name, **s3.variables)
+    epsilon.platform.play.ok("backup_tenant", tenant=epsilon.name, **s3.variables)
+    assert epsilon.remembers(sentence)
+    settled(epsilon)
+
+
+def test_a_paused_tenant_is_backed_up_and_stays_paused(zeta: Tenant, s3: Storage) -> None:
+    zeta.platform.play.ok("suspend_tenant", tenant=zeta.name)
+    zeta.platform.play.ok("backup_tenant", tenant=zeta.name, **s3.variables)
+    assert {role: zeta.container(role).status for role in ROLES} == dict.fromkeys(ROLES, "exited")
+    settled(zeta)
+    assert os.path.isdir(zeta.platform.data_dir)
