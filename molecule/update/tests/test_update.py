@@ -89,6 +89,9 @@ def tenant(platform: Platform) -> Iterator[Tenant]:
     platform.play.ok("deploy_tenant", tenant=made.name)
     yield made
     platform.delete(made.name)
+    engine = platform.docker()
+    for image in engine.images.list(filters={"label": "memcloud.test=update"}):
+        engine.images.remove(image.id, force=True)
 
 
 @pytest.fixture(scope="module")
