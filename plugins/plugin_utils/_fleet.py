@@ -101,6 +101,10 @@ class FleetVariables:
             platform,
         )
 
+    def platform_of_node(self, node: str) -> Platform:
+        """The platform of a node, whether it carries a tenant or not."""
+        return self._platform(self._hostvars.raw_get(node), node)
+
     def _platform(self, raw: Mapping[str, Any], node: str) -> Platform:
         own = {key: raw[key] for key in raw if key.startswith("platform_")}
         own.update(self._settings_of(node))

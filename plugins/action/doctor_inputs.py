@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the doctor looks at: the nodes of the play, and its tenants, with or without each other."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._inputs import platform_inputs
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
+    FleetVariables,
+    batches,
+)
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs once for all hosts of the play, on the controller alone."""
+
+    BYPASS_HOST_LOOP = True
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return a batch a node, and as findings what is wrong with entries."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        groups = task_vars["groups"]
+        hosts = set(task_vars["ansible_play_hosts_all"])
+        nodes = [name for name in groups.get("nodes") or () if name in hosts]
+        carried = {
+            name: str(task_vars["hostvars"].raw_get(name).get("tenant_node") or "")
+            for name in groups.get("tenants") or ()
+        }
+        names = [name for name, node in carried.items() if name in hosts or node in nodes]
+        try:
+            fleet = FleetVariables(task_vars, self._templar)
+            parsed, errors = fleet.tenants(names)
+            found = {batch["node"]: batch for batch in batches(parsed)}
+            for node in nodes:
+                found.setdefault(node, _batch(fleet, node))
+        except MemcloudError as error:
+            raise AnsibleActionFail(str(error)) from error
+        for node, batch in found.items():
+            # An entry that cannot be read may be of any node, so nothing there is called nobody's.
+            all_of_it = {name for name, carrier in carried.items() if carrier in (node, "")}
+            batch["complete"] = not errors and all_of_it <= set(names)
+        result.update(changed=False, batches=list(found.values()), findings=_findings(errors))
+        return result
+
+
+def _batch(fleet: FleetVariables, node: str) -> dict[str, Any]:
+    """A node without a tenant."""
+    platform = fleet.platform_of_node(node)
+    return {
+        "node": node,
+        "representative": node,
+        "interpreter": os.path.join(platform.node_venv, "bin", "python"),
+        "platform": platform_inputs(platform),
+        "tenants": "[]",
+    }
+
+
+def _findings(errors: list[str]) -> list[dict[str, str]]:
+    return [
+        {
+            "node": "",
+            "level": "error",
+            "subject": message.partition(": ")[0],
+            "check": "entry",
+            "what": message.partition(": ")[2],
+            "advice": "correct its host_vars entry",
+        }
+        for message in errors
+    ]

@@ -1,0 +1,67 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at one node and its tenants, in one call."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
+    FleetVariables,
+    secrets_of,
+    tenants_of,
+)
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call import failure_of
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs for one representative of each node, delegated to the node."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the findings; a node that cannot be asked is one."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        batch = self._task.args["batch"]
+        names = [tenant["tenant"] for tenant in tenants_of(batch)]
+        probe_keys: dict[str, str] = {}
+        if self._task.args.get("probe", True):
+            parsed, _errors = FleetVariables(task_vars, self._templar).tenants(names)
+            probe_keys = {name: known["probe"] for name, known in secrets_of(parsed).items()}
+        try:
+            answer = self._execute_module(
+                module_name="memcloud.memmachine.node_doctor",
+                module_args={
+                    "platform": json.dumps(batch["platform"]),
+                    "tenants": batch["tenants"],
+                    "probe_keys": json.dumps(probe_keys),
+                    "complete": bool(batch.get("complete")),
+                    "controller_time": time.time(),
+                },
+                task_vars=task_vars,
+            )
+            problem = failure_of(batch["node"], answer)
+        except AnsibleConnectionFailure as error:
+            answer, problem = {}, f"node {batch['node']} cannot be reached: {error}"
+        findings = list(answer.get("findings") or ())
+        if problem:
+            advice = "see that the node runs and can be reached; then setup_node"
+            findings = [_error("node", problem, advice)]
+        result.update(
+            changed=False,
+            findings=[{"node": batch["node"], **finding} for finding in findings],
+        )
+        return result
+
+
+def _error(check: str, what: str, advice: str) -> dict[str, str]:
+    return {"level": "error", "subject": "", "check": check, "what": what, "advice": advice}

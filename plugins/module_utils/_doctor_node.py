@@ -1,0 +1,261 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the doctor looks at on a node: engine, disk, clock, services, images, leftovers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ansible_collections.memcloud.memmachine.plugins.module_utils._capacity import human
+from ansible_collections.memcloud.memmachine.plugins.module_utils._doctor import (
+    ERROR,
+    WARNING,
+    Check,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api import ask
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import holder
+from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
+from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import read_json
+from ansible_collections.memcloud.memmachine.plugins.module_utils._retention import moment_of
+from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
+    LABEL_KIND,
+    LABEL_TENANT,
+    LABEL_UID,
+)
+
+Found = Iterator[tuple[str, str, str]]
+
+_LEAST_FREE = 2 * 1024**3
+_LITTLE_FREE = 0.1
+_CLOCK_SECONDS = 30.0
+_OLD_SECONDS = 3600.0
+_SETUP = "run setup_node for this node"
+
+
+class NodeDoctor:
+    """The checks of one node.
+
+    :param known: the inventory's tenants of this node by name (their inputs).
+    :param complete: whether these are all of them, so that what is not among them is nobody's.
+    :param controller_time: seconds since the epoch at the controller, when it asked.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        known: Mapping[str, Mapping[str, Any]],
+        complete: bool,
+        controller_time: float,
+    ) -> None:
+        self._node = node
+        self._known = known
+        self._complete = complete
+        self._away = time.time() - controller_time if controller_time else 0.0
+        self._platform = node.platform
+        self._root = str(node.platform["data_dir"])
+
+    def checks(self) -> list[Check]:
+        """Everything to look at."""
+        looks = [
+            ("engine", self._engine, "answers"),
+            ("disk", self._disk, "has room"),
+            ("clock", self._clock, "agrees with the controller's"),
+            ("firewall", self._firewall, "its table is loaded"),
+            ("edge", self._edge, "Traefik has loaded what is on disk"),
+            ("gate", self._gate, "has loaded what is on disk"),
+            ("services", self._services, "run"),
+            ("images", self._images, "are there"),
+            ("locks", self._locks, "are held by living runs only"),
+            ("leftovers", self._leftovers, "none"),
+            ("registry", self._registry, "inventory and node name the same tenants"),
+        ]
+        return [Check("", name, look, fine) for name, look, fine in looks]
+
+    def _engine(self) -> Found:
+        info = self._node.engine.client.info()
+        for warning in info.get("Warnings") or ():
+            if "bridge-nf-call" not in warning:
+                yield WARNING, str(warning), "see the documentation of the engine"
+
+    def _disk(self) -> Found:
+        places = {self._root: "the platform's files"}
+        places.setdefault(str(self._node.engine.client.info()["DockerRootDir"]), "the engine")
+        seen = set()
+        for path, whose in places.items():
+            device = os.stat(path).st_dev
+            if device in seen:
+                continue
+            seen.add(device)
+            usage = shutil.disk_usage(path)
+            inodes = os.statvfs(path)
+            left = f"{human(usage.free)} of {human(usage.total)} are free for {whose} ({path})"
+            advice = "make room: delete tenants' old data, images, logs; or a larger disk"
+            if usage.free < _LEAST_FREE:
+                yield ERROR, left, advice + ". Below 2 GiB nothing is deployed here"
+            elif usage.free < usage.total * _LITTLE_FREE:
+                yield WARNING, left, advice
+            if inodes.f_files and inodes.f_favail < inodes.f_files * 0.05:
+                yield WARNING, f"few inodes are left in {path}", "remove small files"
+
+    def _clock(self) -> Found:
+        if abs(self._away) > _CLOCK_SECONDS:
+            yield (
+                ERROR,
+                f"is {abs(self._away):.0f} s {'ahead of' if self._away > 0 else 'behind'} the "
+                "controller's",
+                "have a time service on both (chrony, systemd-timesyncd): keys and certificates "
+                "end by this clock",
+            )
+
+    def _firewall(self) -> Found:
+        table = f"memcloud_{self._platform['name']}"
+        command = ["nft", "list", "table", "inet", table]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=10, check=False)
+        except FileNotFoundError:
+            yield ERROR, "nft is missing", _SETUP
+            return
+        if done.returncode != 0:
+            yield ERROR, f"table {table} is not loaded: tenants can reach each other", _SETUP
+
+    def _edge(self) -> Found:
+        status, overview = ask(self._platform["edge_api_port"], "/api/overview")
+        if status != 200:
+            yield ERROR, f"Traefik does not answer ({overview or status})", _SETUP
+            return
+        for kind, counts in (overview.get("http") or {}).items():
+            if counts.get("errors"):
+                what = f"Traefik has errors in {counts['errors']} {kind}"
+                yield ERROR, what, f"docker logs {self._platform['name']}-edge; deploy_tenant"
+
+    def _gate(self) -> Found:
+        status, ready = ask(self._platform["gate_port"], "/ready")
+        if status != 200:
+            yield ERROR, f"does not answer ({ready or status})", _SETUP
+            return
+        for name in ready.get("broken") or ():
+            what = f"cannot use the file of tenant {name}: nobody passes there"
+            yield ERROR, what, f"deploy_tenant -l {name}"
+
+    def _services(self) -> Found:
+        for container in self._node.engine.containers(self._platform["name"], [""]):
+            name, state = container["Name"].lstrip("/"), container["State"]
+            if container["Config"]["Labels"].get(LABEL_KIND, "").startswith("node"):
+                if not state.get("Running") or state.get("Restarting"):
+                    yield ERROR, f"{name} is {state.get('Status')}", f"docker logs {name}; {_SETUP}"
+                elif int(container.get("RestartCount") or 0) > 3:
+                    what = f"{name} ended {container['RestartCount']} times"
+                    yield WARNING, what, f"docker logs {name}"
+
+    def _images(self) -> Found:
+        wanted: dict[str, str] = {}
+        for kind, entry in self._node.images.items():
+            versions = entry if kind == "memmachine" else {"": entry}
+            for version, image in versions.items():
+                wanted[str(image["id"])] = f"{kind} {version}".strip()
+        for image, name in wanted.items():
+            if self._node.engine.image_id(image) is None:
+                yield ERROR, f"image of {name} is recorded and missing ({image[7:19]})", _SETUP
+        if not wanted:
+            yield ERROR, "none is recorded", _SETUP
+
+    def _locks(self) -> Found:
+        directory = self._node.state.locks
+        for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
+            stem, end = os.path.splitext(name)
+            if end != ".json":
+                continue
+            who = holder(directory, stem)
+            lease = read_json(os.path.join(directory, name)) or {}
+            if who is None and os.path.exists(os.path.join(directory, name)):
+                what = f"{stem} was left by {lease.get('owner', 'a run')} that was killed"
+                yield WARNING, what, "the next run that needs it takes it over; deploy_tenant does"
+            elif who and _age(str(lease.get("since", ""))) > _OLD_SECONDS:
+                what = f"{stem} is held by {who}"
+                yield WARNING, what, "see whether that run still works; the lock ends with it"
+
+    def _leftovers(self) -> Found:
+        limit = time.time() - _OLD_SECONDS
+        for path, directories, files in os.walk(self._root):
+            directories[:] = [name for name in directories if name != "backups"]
+            for name in files:
+                whole = os.path.join(path, name)
+                if name.endswith(".new") and _changed(whole) < limit:
+                    yield WARNING, f"{whole} was left by a killed run", "remove it"
+        for name in self._node.state.tenants():
+            work = os.path.join(self._node.state.tenant_dir(name), "work")
+            if os.path.isdir(work) and _changed(work) < limit:
+                yield WARNING, f"{work} was left by a killed operation", f"deploy_tenant -l {name}"
+        for container in self._node.engine.containers(self._platform["name"]):
+            if container["Config"]["Labels"].get(LABEL_KIND) in ("scratch", "check"):
+                created = str(container.get("Created", ""))
+                if _age(created[:19] + "Z") > _OLD_SECONDS:
+                    name = container["Name"].lstrip("/")
+                    yield WARNING, f"{name} was left by a killed run", f"docker rm -f {name}"
+
+    def _registry(self) -> Found:
+        yield from self._without_entry()
+        for name, tenant in self._known.items():
+            if tenant["state"] != "deleted" and not self._node.state.tenant(name).get("uid"):
+                what = f"tenant {name} has an entry and nothing here"
+                yield ERROR, what, f"deploy_tenant -l {name}; or correct its tenant_node"
+
+    def _without_entry(self) -> Found:
+        """What carries our labels, or has a record, and belongs to no entry."""
+        if not self._complete:
+            return
+        uids = {str(tenant["uid"]) for tenant in self._known.values()}
+        strays: dict[str, list[str]] = {}
+        engine, platform = self._node.engine, self._platform["name"]
+        objects: list[tuple[str, str, Mapping[str, str]]] = [
+            ("container", c["Name"].lstrip("/"), c["Config"]["Labels"])
+            for c in engine.containers(platform)
+        ]
+        objects += _labelled("network", engine.networks(platform))
+        objects += _labelled("volume", engine.volumes(platform))
+        for kind, name, labels in objects:
+            if labels.get(LABEL_TENANT) and labels.get(LABEL_UID) not in uids:
+                strays.setdefault(labels[LABEL_TENANT], []).append(f"{kind} {name}")
+        for name in self._node.state.tenants():
+            try:
+                record = self._node.state.tenant(name)
+            except MemcloudError as error:
+                yield ERROR, str(error), f"deploy_tenant -l {name} says what can be done"
+                continue
+            if record.get("uid") not in uids:
+                strays.setdefault(name, []).append(f"record of uid {record.get('uid')}")
+        for name, things in sorted(strays.items()):
+            yield (
+                WARNING,
+                f"no entry names tenant {name}, but there is {', '.join(sorted(things))}",
+                "write its entry again (tenant_uid is in the labels) and run deploy_tenant, or "
+                "delete_tenant -e keep_data=false; or remove these things by hand",
+            )
+
+
+def _labelled(
+    kind: str, entries: Iterable[Mapping[str, Any]]
+) -> list[tuple[str, str, Mapping[str, str]]]:
+    return [(kind, str(entry["Name"]), entry.get("Labels") or {}) for entry in entries]
+
+
+def _changed(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except FileNotFoundError:
+        return time.time()
+
+
+def _age(moment: str) -> float:
+    """Seconds since a moment; 0 when it is none."""
+    try:
+        return time.time() - moment_of(moment).timestamp()
+    except ValueError:
+        return 0.0

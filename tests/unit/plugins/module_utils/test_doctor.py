@@ -1,0 +1,190 @@
+"""What the doctor says of a node and a tenant, with an engine in memory and answers as given."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+import pytest
+from ansible_collections.memcloud.memmachine.plugins.module_utils import (
+    _doctor_node,
+    _doctor_tenant,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._doctor import (
+    ERROR,
+    OK,
+    WARNING,
+    Check,
+    as_result,
+    examine,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+
+sys.path.insert(0, os.path.dirname(__file__))
+from test_deploy import node  # noqa: F401
+
+NOW = "2026-11-21T12:00:00Z"
+
+
+def ago(hours):
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - hours * 3600))
+
+
+def test_a_look_that_fails_is_a_finding_and_the_others_go_on():
+    def broken():
+        raise MemcloudError("the engine is away")
+        yield
+
+    def wrong():
+        yield WARNING, "it is old", "renew it"
+
+    checks = [
+        Check("", "fine", lambda: iter(()), "good"),
+        Check("acme", "bad", broken),
+        Check("acme", "old", wrong),
+    ]
+    found = as_result(examine(checks))
+    assert [f["level"] for f in found] == [ERROR, WARNING, OK]
+    assert "the engine is away" in found[0]["what"]
+    assert found[1]["advice"] == "renew it"
+    assert found[2]["what"] == "good"
+
+
+@pytest.fixture
+def deployed(node, monkeypatch):  # noqa: F811
+    node.converge("acme", tenant_api_keys=[{"name": "default", "sha256": "ab" * 32}])
+    answers = {"/ready": {"broken": []}, "/api/overview": {"http": {}}}
+    monkeypatch.setattr(_doctor_node, "ask", lambda port, path: (200, answers.get(path, {})))
+    node.answers = answers
+    return node
+
+
+def tenant_findings(deployed, **variables):
+    made, tenants, _secrets = deployed._make(["acme"], variables)
+    (plan,) = made.plan(tenants)
+    doctor = _doctor_tenant.TenantDoctor(made, tenants[0], plan, "")
+    wanted = ("drift", "operation", "keys", "secrets", "model", "restore points", "storage")
+    checks = [check for check in doctor.checks() if check.name in wanted]
+    return {f.check: f for f in examine(checks) if f.level != OK}
+
+
+def change_record(deployed, **values):
+    path = deployed.data_dir / "tenants/acme/state.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_a_tenant_as_it_should_be_has_no_finding(deployed):
+    change_record(deployed, restore_point={"taken": ago(1)})
+    assert tenant_findings(deployed) == {}
+
+
+TENANT_CASES = [
+    ({}, {"tenant_limits": {"burst": 3}}, "drift", WARNING, "dynamic/acme.yml"),
+    (
+        {"operation": {"name": "update", "owner": "ann", "started": NOW}},
+        {},
+        "operation",
+        WARNING,
+        "update of ann since",
+    ),
+    ({}, {"tenant_api_keys": []}, "keys", ERROR, "no key is live"),
+    (
+        {},
+        {"tenant_api_keys": [{"name": "a", "sha256": "a" * 64, "expires": "2020-01-01"}]},
+        "keys",
+        ERROR,
+        "no key is live",
+    ),
+    (
+        {},
+        {"tenant_api_keys": [{"name": "a", "sha256": "a" * 64, "expires": ago(-24)}]},
+        "keys",
+        WARNING,
+        "its last key ends at",
+    ),
+    ({}, {"tenant_tier": "pro"}, "model", WARNING, "demo provider"),
+    ({"restore_point": {"taken": ago(40)}}, {}, "restore points", WARNING, "the last one is 40"),
+    ({"created": ago(100)}, {}, "restore points", ERROR, "there is none"),
+    ({"writes": "closed"}, {}, "storage", ERROR, "is used up"),
+]
+
+
+@pytest.mark.parametrize(("record", "variables", "check", "level", "words"), TENANT_CASES)
+def test_what_is_wrong_with_a_tenant(deployed, record, variables, check, level, words):
+    change_record(deployed, **record)
+    finding = tenant_findings(deployed, **variables)[check]
+    assert (finding.level, finding.subject) == (level, "acme")
+    assert words in finding.what
+    assert finding.advice
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("      password: $POSTGRES_PASSWORD", "password"),
+        ('        api_key: "${OPENAI_API_KEY}"', "api_key"),
+        ("  aws_secret_access_key: '$AWS'", "aws_secret_access_key"),
+        ("  password: pa$word", None),
+        ("  prompt: $what", None),
+    ],
+)
+def test_a_secret_that_is_the_name_of_a_variable(deployed, line, name):
+    path = deployed.data_dir / "tenants/acme/app/configuration.yml"
+    path.write_text("a: 1\n" + line + "\n")
+    found = tenant_findings(deployed).get("secrets")
+    assert (found is None) if name is None else (name in found.what and found.level == ERROR)
+
+
+def node_findings(deployed, known=("acme",), complete=True, controller_time=None, **variables):
+    made, tenants, _secrets = deployed._make(list(known) or ["acme"], variables)
+    moment = time.time() if controller_time is None else controller_time
+    by_name = {tenant["tenant"]: tenant for tenant in tenants if tenant["tenant"] in known}
+    doctor = _doctor_node.NodeDoctor(made, by_name, complete, moment)
+    skipped = ("engine", "disk", "firewall")
+    checks = [check for check in doctor.checks() if check.name not in skipped]
+    return {f.check: f for f in examine(checks) if f.level != OK}
+
+
+def test_a_node_as_it_should_be_has_no_finding(deployed):
+    assert node_findings(deployed) == {}
+
+
+def test_a_clock_that_is_away(deployed):
+    finding = node_findings(deployed, controller_time=time.time() - 100)["clock"]
+    assert finding.level == ERROR and "100 s ahead of" in finding.what
+
+
+def test_what_the_gate_and_the_edge_cannot_use(deployed):
+    deployed.answers["/ready"] = {"broken": ["acme"]}
+    deployed.answers["/api/overview"] = {"http": {"routers": {"errors": 2}}}
+    found = node_findings(deployed)
+    assert "file of tenant acme" in found["gate"].what
+    assert "errors in 2 routers" in found["edge"].what
+
+
+def test_an_image_that_is_recorded_and_missing(deployed):
+    del deployed.engine.images["sha256:n"]
+    assert "image of neo4j" in node_findings(deployed)["images"].what
+
+
+def test_what_killed_runs_left(deployed):
+    old = time.time() - 7200
+    (deployed.data_dir / "locks").mkdir(exist_ok=True)
+    (deployed.data_dir / "locks/tenant-acme.json").write_text('{"owner": "ann", "since": ""}')
+    scratch = deployed.data_dir / "gate/tenants/acme.json.abcd.new"
+    scratch.write_text("")
+    os.utime(scratch, (old, old))
+    found = node_findings(deployed)
+    assert "left by ann" in found["locks"].what
+    assert str(scratch) in found["leftovers"].what
+
+
+def test_registry_against_reality(deployed):
+    found = node_findings(deployed, known=("acme", "globex"))["registry"]
+    assert found.level == ERROR and "globex has an entry and nothing here" in found.what
+    stray = node_findings(deployed, known=())["registry"]
+    assert "no entry names tenant acme" in stray.what
+    assert "volume mc-acme-00000000-postgres" in stray.what
+    assert "registry" not in node_findings(deployed, known=(), complete=False)
