@@ -35,6 +35,7 @@ JOBS = (
     "drift",
     "whole_life",
     "update",
+    "pause",
     "quickstart",
     "remote_node",
     "default",
