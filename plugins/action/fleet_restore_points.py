@@ -11,7 +11,10 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inputs import backup_access
-from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import FleetVariables
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
+    FleetVariables,
+    tenants_of,
+)
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._parts import (
     by_tenant,
     call_in_parts,
@@ -34,8 +37,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         task_vars = task_vars or {}
         given = self._task.args
         batch, action = given["batch"], str(given["action"])
-        names = given.get("tenants") or [tenant["tenant"] for tenant in batch["tenants"]]
-        tenants = [tenant for tenant in batch["tenants"] if tenant["tenant"] in set(names)]
+        all_of_them = tenants_of(batch)
+        names = given.get("tenants") or [tenant["tenant"] for tenant in all_of_them]
+        tenants = [tenant for tenant in all_of_them if tenant["tenant"] in set(names)]
         parsed, _errors = FleetVariables(task_vars, self._templar).tenants(sorted(names))
         prune = bool(given.get("prune_credentials"))
         repositories = {
