@@ -71,6 +71,11 @@ class Cursor:
             return cls(path, archive)
         return cls(path, archive, **known)
 
+    @property
+    def begun(self) -> bool:
+        """Whether an earlier run may have stored something."""
+        return bool(self.position or self.sending)
+
     def save(self) -> None:
         """Write it, whole or not at all."""
         known = {name: value for name, value in vars(self).items() if name != "path"}

@@ -176,6 +176,18 @@ class Import(Operation):
 
     name = "import"
 
+    def settled(self, job: Job) -> str:
+        """A run that was killed may have been finished on the node by what it left there."""
+        imported = job.record.get("imported") or {}
+        if job.params.get("force") or not imported:
+            return ""
+        if imported["memories"] != read_manifest(_archive_of(job))["files"][MEMORIES]["sha256"]:
+            return ""
+        return (
+            f"these memories were imported at {imported['at']}; -e force=true adds those that are "
+            "not there any more"
+        )
+
     def check(self, job: Job) -> None:
         """The archive can be read, the server is new enough, nothing is mixed unasked."""
         _must_run(job, "an import")
@@ -189,7 +201,7 @@ class Import(Operation):
             )
         sizes = sum(int(entry["bytes"]) for entry in manifest["files"].values())
         _check_room(job, 4 * sizes)
-        if job.params.get("force") or _cursor(job, manifest).position:
+        if job.params.get("force") or _cursor(job, manifest).begun:
             return
         with database_up(job):
             stored = int(
@@ -224,6 +236,8 @@ class Import(Operation):
                     projects = prove_import(server, lines, manifest["projects"], exact=exact)
             with job.step("prove"):
                 proof = job.prove()
+        job.record["imported"] = {"memories": cursor.archive, "at": now()}
+        job.save()
         os.unlink(cursor.path)
         return {
             **done,

@@ -165,6 +165,18 @@ def test_a_killed_import_goes_on_where_it_was(servers, tmp_path, how, before, mo
     assert len(kept & set(target.episodes)) >= 10  # the first batch was not stored again
 
 
+def test_a_run_that_was_killed_in_its_first_batch_has_begun(servers, tmp_path, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    source, target = servers
+    fill(source)
+    path, projects = export(source, tmp_path)
+    target.cut_add = dict.fromkeys(range(1, 5), "after")
+    assert not Cursor.load(str(tmp_path / "cursor.json"), file_sha256(path)).begun
+    with pytest.raises(ApiError):
+        bring_in(target, path, projects, tmp_path)
+    assert Cursor.load(str(tmp_path / "cursor.json"), file_sha256(path)).begun
+
+
 def test_a_refused_request_is_not_tried_again(servers, tmp_path):
     source, target = servers
     fill(source)
