@@ -145,10 +145,10 @@ def _copy_inventory(source: Path, target: Path, number: int) -> None:
     settings["platform_subnet_pool"] = f"10.{204 + number}.0.0/16"
     for variable, value in settings.items():
         if variable.endswith("_port"):
-            settings[variable] = value + 1000 * number
+            settings[variable] = value + 200 * number
         elif variable == "platform_metrics_address":
             host, _colon, port = value.partition(":")
-            settings[variable] = f"{host}:{int(port) + 1000 * number}"
+            settings[variable] = f"{host}:{int(port) + 200 * number}"
     file.write_text(yaml.safe_dump(settings))
 
 
