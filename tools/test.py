@@ -34,6 +34,7 @@ JOBS = (
     "two_tenants",
     "drift",
     "whole_life",
+    "pause",
     "update",
     "pause",
     "quickstart",
