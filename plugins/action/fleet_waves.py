@@ -17,6 +17,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_writer import (
     write_atomically,
 )
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import tenants_of
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report import aligned
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._waves import (
     VARIABLE,
@@ -55,7 +56,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             candidates = [
                 _candidate(tenant, facts.get(tenant["tenant"]) or {}, canaries)
                 for batch in given["batches"]
-                for tenant in batch["tenants"]
+                for tenant in tenants_of(batch)
             ]
             waves = waves_of(candidates, steps, version)
         except (MemcloudError, ValueError) as error:
