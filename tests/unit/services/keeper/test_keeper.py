@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.memcloud.memmachine.plugins.module_utils import _locks, _node_state, _route
+from ansible_collections.memcloud.memmachine.plugins.module_utils import (
+    _desired,
+    _locks,
+    _node_state,
+    _route,
+)
 from memcloud_keeper import wake as wake_module
 from memcloud_keeper.engine import EngineError
 from memcloud_keeper.node import Busy, Node
@@ -53,11 +58,14 @@ class FakeEngine:
 
     def volumes(self) -> list[dict[str, Any]]:
         return [
-            {"Labels": {**self.labels, "memcloud.role": role}, "UsageData": {"Size": size}}
-            for role, size in self.sizes.items()
-        ] + [
-            {"Labels": None, "UsageData": {"Size": 10**12}},
-            {"Labels": {**self.labels, "memcloud.platform": "ci"}, "UsageData": {"Size": 10**12}},
+            {"Name": name, "UsageData": {"Size": size}}
+            for name, size in {
+                "somebody-elses": 10**12,
+                "ci-acme-01234567-postgres": 10**12,
+                _desired.volume_name("mc", "acme", UID, "postgres", 2): 10**12,
+                _desired.volume_name("mc", "acme", UID, "neo4j", 2): 10**12,
+                **{_desired.volume_name("mc", "acme", UID, r): s for r, s in self.sizes.items()},
+            }.items()
         ]
 
 
@@ -232,9 +240,17 @@ def test_writes_follow_the_sizes(
     assert world.gate == World.gate_text("running", after)
 
 
+def test_only_the_present_generation_counts(world: World) -> None:
+    storage = {"limit": 100, "uncounted": 0}
+    world.write(state="running", storage=storage, writes="open", generation=2)
+    world.engine.sizes = {"postgres": 1, "neo4j": 1}
+    world.measurer.measure()
+    assert world.record["writes"] == "closed"
+
+
 def test_storage_is_left_to_a_run_that_works_on_the_tenant(world: World) -> None:
     world.write(state="running", storage={"limit": 1, "uncounted": 0}, writes="open")
-    world.engine.sizes = {"postgres": 100}
+    world.engine.sizes = {"postgres": 100, "neo4j": 0}
     with _locks.locked(str(world.root / "locks"), "tenant-acme", "ann@desk"):
         world.measurer.measure()
     assert world.record["writes"] == "open"

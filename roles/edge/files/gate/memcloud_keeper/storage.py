@@ -10,9 +10,10 @@ from typing import Any
 
 from memcloud_keeper.engine import Engine
 from memcloud_keeper.node import Busy, Node
-from memcloud_keeper.wake import LABELS, say
+from memcloud_keeper.wake import say
 
 REOPEN = 0.95
+DATABASES = ("postgres", "neo4j")
 
 
 def writes_for(used: int, limit: int, writes: str) -> str:
@@ -27,16 +28,21 @@ def writes_for(used: int, limit: int, writes: str) -> str:
     return "closed" if used >= limit else "open"
 
 
-def sizes(volumes: Iterable[Mapping[str, Any]], platform: str) -> dict[tuple[str, str], int]:
-    """Bytes of the volumes by tenant and uid."""
-    found: dict[tuple[str, str], int] = {}
-    for volume in volumes:
-        labels = volume.get("Labels") or {}
-        size = int((volume.get("UsageData") or {}).get("Size", -1))
-        if labels.get(LABELS["platform"]) == platform and LABELS["tenant"] in labels and size >= 0:
-            key = labels[LABELS["tenant"]], labels.get(LABELS["uid"], "")
-            found[key] = found.get(key, 0) + size
-    return found
+def files_of(record: Mapping[str, Any], sizes: Mapping[str, int], prefix: str) -> int | None:
+    """Bytes of the volumes that a tenant lives on; None where one of them is not known.
+
+    Volumes of another generation (kept for a while after an update) do not count.
+    """
+    generation = int(record.get("generation") or 1)
+    end = "" if generation == 1 else f"-g{generation}"
+    names = [f"{prefix}-{str(record.get('uid'))[:8]}-{role}{end}" for role in DATABASES]
+    return sum(sizes[name] for name in names) if all(name in sizes for name in names) else None
+
+
+def sizes_of(volumes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Bytes of each volume by its name, where the engine knows them."""
+    sizes = {v["Name"]: int((v.get("UsageData") or {}).get("Size", -1)) for v in volumes}
+    return {name: size for name, size in sizes.items() if size >= 0}
 
 
 class Measurer:
@@ -49,9 +55,10 @@ class Measurer:
 
     def measure(self) -> None:
         """Close and open writes where the sizes of the files say so."""
-        found = sizes(self._engine.volumes(), self._platform)
+        sizes = sizes_of(self._engine.volumes())
         for tenant in self._node.tenants():
-            files = found.get((tenant, str(self._node.record(tenant).get("uid"))))
+            prefix = f"{self._platform}-{tenant}"
+            files = files_of(self._node.record(tenant), sizes, prefix)
             if files is not None and self._due(tenant, files) is not None:
                 self._set(tenant, files)
 
