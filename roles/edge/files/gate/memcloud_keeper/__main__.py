@@ -24,6 +24,7 @@ LOOK_SECONDS = 0.1
 # Starting is what costs a node most: more at once would make all of them late.
 AT_ONCE = 4
 WATCH_SECONDS = 15
+AGAIN_SECONDS = 20.0
 
 
 def main(arguments: list[str]) -> int:
@@ -67,11 +68,15 @@ def _follow(node: Node, waker: Waker) -> None:
 
 
 def _measure(measurer: Measurer, every: float) -> None:
+    wait = every
     while True:
-        time.sleep(every)
+        time.sleep(wait)
+        wait = every
         try:
             measurer.measure()
         except (EngineError, OSError, ValueError) as error:
+            # Such as: the engine adds sizes up for somebody else now.
+            wait = min(every, AGAIN_SECONDS)
             say("storage not measured", reason=str(error))
 
 
