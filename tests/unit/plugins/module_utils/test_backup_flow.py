@@ -1,0 +1,364 @@
+"""Backup, restore and verification on an engine in memory, with the real restic.
+
+What only real databases can do (snapshot, dump, load) is stood in for; the scenario
+``backup_restore`` does it with real ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import shutil
+import sys
+
+import pytest
+from ansible_collections.memcloud.memmachine.plugins.module_utils import (
+    _backup,
+    _restore,
+    _stores,
+    _verify,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import operate
+
+sys.path.insert(0, os.path.dirname(__file__))
+import tenant_data
+import test_deploy
+
+pytestmark = pytest.mark.skipif(
+    not shutil.which("restic") or os.getuid() != 0, reason="needs restic, and root to give files"
+)
+node = test_deploy.node  # a fixture: the engine, with the edge's answers left out
+UID = "0" * 8 + "abcdef01"
+COUNTS = {"episodes": {"ci/a": {"count": 2, "digest": "9"}}, "semantic": {}}
+SERVERS = {"postgres": "17.6", "neo4j": "5.26.16"}
+
+
+class FakeSession:
+    """What PostgreSQL answers."""
+
+    counted = COUNTS
+
+    def __init__(self, engine, container):
+        engine.calls.append(("session", container))
+        self.engine = engine
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *details):
+        self.engine.calls.append(("session ends", ""))
+
+    def snapshot(self):
+        self.engine.calls.append(("snapshot", ""))
+        return "00000003-1"
+
+    def counts(self):
+        return self.counted
+
+    def alembic(self):
+        return "e8d4a37b69f2"
+
+    def rows(self, query):
+        memory = {"uid": "u1", "content": "a memory", "session_key": "ci/a"}
+        return [{"memory": memory, "position": 0}]
+
+
+@pytest.fixture
+def world(node, monkeypatch, tmp_path):
+    """A deployed tenant whose databases have something to copy."""
+    volumes = tmp_path / "volumes"
+    node.engine.volumes_dir = str(volumes)
+    monkeypatch.setattr(FakeSession, "counted", COUNTS)
+    for module in (_backup, _restore, _verify):
+        monkeypatch.setattr(module, "Session", FakeSession)
+    for module in (_backup, _restore):
+        monkeypatch.setattr(module, "server_versions", lambda job: SERVERS)
+    monkeypatch.setattr(_backup, "wait_for_postgres", lambda *args: None)
+    monkeypatch.setattr(_backup, "check_store", lambda engine, desired, point: None)
+
+    def dump(engine, container, snapshot, path):
+        engine.calls.append(("dump", snapshot))
+        pathlib.Path(path).write_text("dump")
+
+    def fill(engine, desired, point):
+        for volume in desired.volumes:
+            engine.create_volume(desired, volume)
+        engine.calls.append(("fill", pathlib.Path(point, "postgres.dump").read_text()))
+        return FakeSession.counted
+
+    monkeypatch.setattr(_backup, "dump_postgres", dump)
+    for module in (_restore, _verify):
+        monkeypatch.setattr(module, "fill_volumes", fill)
+    assert node.converge("acme")["acme"].error == ""
+    for part in ("databases", "transactions"):
+        store = volumes / "mc-acme-00000000-neo4j" / "neo4j" / part / "neo4j"
+        store.mkdir(parents=True)
+        (store / "store").write_text(part)
+    return node
+
+
+def act(world, operation, name="acme", uid=UID, passwords=("one",), source=None, **params):
+    """Run an operation on a tenant; its answer."""
+    given = {"platform_tls_mode": "off", "tenant_uid": uid}
+    state = params.pop("state", None)
+    if source:
+        params["source"] = source
+    if state:
+        given["tenant_state"] = state
+    platform, tenant, secrets = tenant_data.make(world.data_dir, name, **given)
+    base = world.data_dir / "backups"
+    private = {
+        "repository": {"url": f"{base}/{name}-{uid[:8]}", "passwords": passwords},
+        "source": {"url": f"{base}/{source}", "passwords": passwords},
+    }
+    world.engine.calls.clear()
+    made = Node(platform, "ben@desk")
+    arguments = ({name: secrets}, {name: params}, {name: private})
+    return operate(made, operation, [tenant], *arguments)[0]
+
+
+def names(world):
+    return [call[0] if call[1] == "" else " ".join(call) for call in world.engine.calls]
+
+
+def test_a_restore_point_is_one_moment_of_both_databases(world):
+    answer = act(world, _backup.Backup())
+    assert "error" not in answer
+    assert answer["restore_point"]["memories"] == 2
+    assert answer["held_seconds"] > 0
+    order = [
+        "stop mc-acme-app",
+        "snapshot",
+        "stop mc-acme-neo4j",
+        "start mc-acme-neo4j",
+        "dump 00000003-1",
+        "session ends",
+    ]
+    done = [name for name in names(world) if name in order]
+    assert done == order
+    assert world.record("acme")["restore_point"]["id"] == answer["restore_point"]["id"]
+    assert not (world.data_dir / "tenants/acme/work").exists()
+    assert not world.plan("acme")["acme"].drift
+
+
+def test_the_manifest_says_what_it_is_and_holds_no_secret(world, tmp_path):
+    answer = act(world, _backup.Backup(), reason="update")
+    access = {"url": str(world.data_dir / f"backups/acme-{UID[:8]}"), "passwords": ["one"]}
+    repository = _backup.Repository("acme", access, str(tmp_path))
+    repository.open()
+    raw = repository.manifest(answer["restore_point"]["id"])
+    manifest = json.loads(raw)
+    assert manifest["reason"] == "update"
+    assert manifest["alembic"] == "e8d4a37b69f2"
+    assert manifest["embedder"] == {"model": "demo-embedding", "dimensions": 384}
+    assert sorted(manifest["parts"]) == [
+        "neo4j/databases/neo4j/store",
+        "neo4j/transactions/neo4j/store",
+        "postgres.dump",
+    ]
+    _platform, _tenant, secrets = tenant_data.make(tenant_uid=UID)
+    for secret in filter(lambda text: len(text) > 8, secrets.values()):
+        assert secret not in raw.decode()
+
+
+def test_what_is_not_due_is_left_alone(world):
+    act(world, _backup.Backup())
+    answer = act(world, _backup.Backup(), due=True)
+    assert not answer["changed"]
+    assert "young enough" in answer["message"]
+    assert names(world) == []
+
+
+def test_a_tenant_that_is_stopped_stays_so(world):
+    for role in ("app", "neo4j", "postgres"):
+        world.engine.stop(f"mc-acme-{role}", 1)
+    assert world.converge("acme", tenant_state="suspended")["acme"].error == ""
+    answer = act(world, _backup.Backup(), state="suspended")
+    assert "error" not in answer
+    assert answer["held_seconds"] == 0
+    assert [name for name in names(world) if name.startswith(("start", "stop"))] == [
+        "start mc-acme-postgres",
+        "stop mc-acme-postgres",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("break_it", "words"),
+    [
+        (lambda w, m: w.engine.remove_container("mc-acme-neo4j"), "run deploy_tenant"),
+        (lambda w, m: m.setattr(_backup, "_SPARE_BYTES", 10**18), "make room"),
+        (lambda w, m: (w.data_dir / "backups").write_text(""), "restic"),
+    ],
+)
+def test_what_cannot_be_backed_up_is_not_touched(world, monkeypatch, break_it, words):
+    break_it(world, monkeypatch)
+    answer = act(world, _backup.Backup())
+    assert words in answer["error"]
+    assert names(world) == []
+    assert "operation" not in world.record("acme")
+
+
+def test_a_backup_that_fails_lets_requests_pass_again(world, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_backup, "dump_postgres", full)
+    answer = act(world, _backup.Backup())
+    assert "No space left" in answer["error"]
+    gate = json.loads((world.data_dir / "gate/tenants/acme.json").read_text())
+    assert gate["state"] == "running"
+    assert not (world.data_dir / "tenants/acme/work").exists()
+
+
+def test_a_restore_goes_into_new_volumes_and_the_old_ones_go_last(world):
+    act(world, _backup.Backup())
+    answer = act(world, _restore.Restore(), force=True)
+    assert "error" not in answer
+    assert answer["generations"] == [1, 2]
+    assert world.record("acme")["generation"] == 2
+    done = names(world)
+    assert done.index("fill dump") < done.index("stop mc-acme-app")
+    assert done[-1].startswith("remove_volume")
+    assert sorted(world.engine.found_volumes) == [
+        "mc-acme-00000000-neo4j-g2",
+        "mc-acme-00000000-postgres-g2",
+    ]
+    assert not world.plan("acme")["acme"].drift
+
+
+def test_memories_are_not_overwritten_without_force(world):
+    act(world, _backup.Backup())
+    answer = act(world, _restore.Restore())
+    assert "has 2 memories" in answer["error"]
+    assert "force=true" in answer["error"]
+    assert world.record("acme").get("generation", 1) == 1
+
+
+def test_counts_that_differ_leave_the_tenant_as_it_was(world, monkeypatch):
+    act(world, _backup.Backup())
+    monkeypatch.setattr(FakeSession, "counted", {"episodes": {}, "semantic": {}})
+    answer = act(world, _restore.Restore(), force=True)
+    assert "ci/a: 0 of 2 episodes" in answer["error"]
+    assert "mc-acme-00000000-postgres" in world.engine.found_volumes
+    assert len(world.engine.found_volumes) == 2
+    assert not world.plan("acme")["acme"].drift
+
+
+def test_a_restored_tenant_that_does_not_prove_itself_is_taken_back(world, monkeypatch):
+    act(world, _backup.Backup())
+    proofs = iter([MemcloudError("nothing is found"), None, None])
+    real = _restore.Job.prove
+
+    def prove(job, *args):
+        problem = next(proofs)
+        if problem:
+            raise problem
+        return real(job, *args)
+
+    monkeypatch.setattr(_restore.Job, "prove", prove)
+    answer = act(world, _restore.Restore(), force=True)
+    assert "nothing is found" in answer["error"]
+    assert world.record("acme").get("generation", 1) == 1
+    assert "mc-acme-00000000-postgres" in world.engine.found_volumes
+    assert not world.plan("acme")["acme"].drift
+
+
+def test_a_damaged_point_is_named_and_the_tenant_goes_on(world):
+    act(world, _backup.Backup())
+    for pack in (world.data_dir / f"backups/acme-{UID[:8]}/data").rglob("*"):
+        if pack.is_file() and b"dump" not in pack.name.encode():
+            pack.chmod(0o600)
+            pack.write_bytes(b"x" * pack.stat().st_size)
+    answer = act(world, _restore.Restore(), force=True)
+    assert "error" in answer
+    assert not [name for name in names(world) if name.startswith("stop")]
+
+
+def test_another_root_key_is_named(world):
+    act(world, _backup.Backup())
+    for operation in (_backup.Backup(), _restore.Restore()):
+        answer = act(world, operation, passwords=("two",))
+        assert "platform_root_keys" in answer["error"]
+        assert names(world) == []
+
+
+def test_a_clone_is_of_the_tenant_that_was_named(world):
+    act(world, _backup.Backup())
+    other = "1" * 8 + "abcdef01"
+    assert world.converge("acme", "globex")["globex"].error == ""
+    told = {"source": f"acme-{UID[:8]}", "name": "globex", "uid": other, "force": True}
+    answer = act(world, _restore.Restore(), source_uid="f" * 16, **told)
+    assert "not of" in answer["error"]
+
+
+def test_a_departing_tenant_is_stopped_and_refuses(world):
+    answer = act(world, _backup.Depart())
+    assert "error" not in answer
+    gate = json.loads((world.data_dir / "gate/tenants/acme.json").read_text())
+    assert gate["state"] == "suspended"
+    containers = world.engine.found_containers.values()
+    assert not any(container["State"]["Running"] for container in containers)
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_verification_leaves_evidence_and_nothing_else(world, monkeypatch, found):
+    act(world, _backup.Backup())
+    before = dict(world.engine.found_containers)
+
+    def answer_of(self, method, path, body):
+        if path.endswith("/list"):
+            return {"content": {"episodic_memory": [{"uid": "u1", "content": "a memory"}]}}
+        if path.endswith("/search"):
+            episodes = [{"uid": "u1"}] if found else []
+            return {"content": {"episodic_memory": {"long_term_memory": {"episodes": episodes}}}}
+        return {}
+
+    monkeypatch.setattr(_verify.StandIn, "_ask", answer_of)
+    monkeypatch.setattr(_verify.StandIn, "_graph", lambda self: 2)
+    answer = act(world, _verify.Verify())
+    (path,) = (world.data_dir / "evidence").iterdir()
+    evidence = json.loads(path.read_text())
+    assert evidence["proved"] is found
+    assert ("error" in answer) is not found
+    assert world.record("acme")["verified"]["proved"] is found
+    assert set(world.engine.found_containers) == set(before)
+    assert len(world.engine.found_networks) == 2
+    assert len(world.engine.found_volumes) == 2
+    started = [name for name in names(world) if name.startswith("start") and "verify" in name]
+    assert started == [f"start mc-acme-verify-{role}" for role in ("postgres", "neo4j", "app")]
+
+
+class FakeExecution:
+    """A psql that answers each line with the next of its answers."""
+
+    def __init__(self, answers):
+        self.answers = list(answers)
+        self.written = []
+
+    def write(self, data):
+        self.written.append(data.decode())
+
+    def frames(self):
+        yield from self.answers
+
+    def __exit__(self, *details):
+        pass
+
+
+@pytest.mark.parametrize("parts", [[b'[{"id": "3-1"}]\n'], [b'[{"id"', b': "3-1"}]\n']])
+def test_a_session_reads_whole_lines(monkeypatch, parts):
+    running = FakeExecution([(1, part) for part in parts])
+    monkeypatch.setattr(_stores, "Execution", lambda *args: running)
+    with _stores.Session(None, "mc-acme-postgres") as session:
+        assert session.snapshot() == "3-1"
+    assert "REPEATABLE READ READ ONLY" in "".join(running.written)
+
+
+def test_a_session_that_ends_says_why(monkeypatch):
+    running = FakeExecution([(2, b"FATAL: the database is gone")])
+    monkeypatch.setattr(_stores, "Execution", lambda *args: running)
+    with pytest.raises(MemcloudError, match="the database is gone"):
+        _stores.Session(None, "mc-acme-postgres").counts()
