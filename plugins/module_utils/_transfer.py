@@ -54,9 +54,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._update_data i
 
 # Room that must be left beside what is written.
 _SPARE_BYTES = 512 * 1024**2
-# Where archives are on a node, below the platform's directory.
+# Where archives stay on a node, in the tenant's own directory: a purge takes them along.
 EXPORTS = "exports"
-IMPORTS = "imports"
 
 
 def server_of(job: Job) -> MemoryServer:
@@ -133,7 +132,7 @@ class Export(Operation):
             "projects": projects,
             "totals": totals(projects),
         }
-        directory = job.state.path(EXPORTS)
+        directory = os.path.join(job.paths.home, EXPORTS)
         os.makedirs(directory, mode=0o700, exist_ok=True)
         stamp = re.sub(r"[-:]", "", exported)
         path = os.path.join(directory, f"{job.name}-{stamp}.tar.gz")
@@ -261,9 +260,7 @@ def _archive_of(job: Job) -> str:
 
 def _cursor(job: Job, manifest: Mapping[str, Any]) -> Cursor:
     """How far an earlier run came with these memories in this tenant."""
-    directory = job.state.path(IMPORTS)
-    os.makedirs(directory, mode=0o700, exist_ok=True)
-    path = os.path.join(directory, f"{job.name}-{job.tenant['uid'][:8]}.cursor.json")
+    path = os.path.join(job.paths.home, "import.json")
     return Cursor.load(path, str(manifest["files"][MEMORIES]["sha256"]))
 
 
