@@ -8,6 +8,7 @@ See docs/portability.md for its layout.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -107,15 +108,18 @@ def unpack_memories(path: str, directory: str, manifest: Mapping[str, Any]) -> s
     wanted = {name: entry["sha256"] for name, entry in manifest["files"].items()}
     found: dict[str, str] = {}
     try:
-        with tarfile.open(path, "r:*") as archive:
-            for entry in archive:
-                if entry.name == MANIFEST:
-                    continue
-                if entry.name not in _KNOWN or not entry.isfile():
-                    raise ValueError(f"it has {entry.name!r}, which no archive has")
-                source = archive.extractfile(entry)
-                if source is not None:
-                    found[entry.name] = _take(source, target if entry.name == MEMORIES else "")
+        with gzip.open(path, "rb") as raw:
+            with tarfile.open(fileobj=raw, mode="r:") as archive:
+                for entry in archive:
+                    if entry.name == MANIFEST:
+                        continue
+                    if entry.name not in _KNOWN or not entry.isfile():
+                        raise ValueError(f"it has {entry.name!r}, which no archive has")
+                    source = archive.extractfile(entry)
+                    if source is not None:
+                        wanted_here = entry.name == MEMORIES
+                        found[entry.name] = _take(source, target if wanted_here else "")
+            _take(raw, "")  # to its end, where its own checksum is
     except (*_BROKEN, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk, not the archive
