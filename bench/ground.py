@@ -48,10 +48,21 @@ class Ground:
             return
         self._ready = True
         if not (self._keep and os.path.exists(os.path.join(DATA, "images.json"))):
+            self._remove_left()
             write_inventory(INVENTORY, SETTINGS)
         say("setting up a node (platform be)")
         self.playbook("init_inventory.yml")
         self.playbook("setup_node.yml")
+
+    def _remove_left(self) -> None:
+        """What a run left that was killed, or that had --keep."""
+        if not os.path.isdir(DATA):
+            return
+        say("removing the platform be that an earlier run left")
+        if not os.path.isdir(INVENTORY):
+            write_inventory(INVENTORY, SETTINGS)
+            self.playbook("init_inventory.yml")
+        self.playbook("remove_node.yml", "-e", "remove_data=true")
 
     def remove(self) -> None:
         """Take the node away with everything on it."""
