@@ -88,7 +88,7 @@ def main() -> int:
     unknown = sorted(set(chosen) - set(PARTS))
     if unknown:
         parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    ground = Ground(keep=options.keep)
+    ground = Ground(options.keep, options.small)
     result = header()
     result["parts"] = {}
     failed = []

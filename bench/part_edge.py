@@ -125,7 +125,7 @@ def _changes(ground: Ground, part: Part, load: Load, many: Many, rounds: int) ->
         (f"https://{TENANT}.{DOMAIN}:{HTTPS_PORT}/api/v2/health", ground.key(TENANT)),
         (f"https://{many.name(1)}.{DOMAIN}:{HTTPS_PORT}/api/v2/health", many.key(many.name(1))),
     ]
-    seconds = 10 + 6 * rounds
+    seconds = 6 + 6 * rounds
     watching = [load.watch(url, key, 100, seconds) for url, key in watches]
     time.sleep(2)
     keys, added = [], []

@@ -87,7 +87,8 @@ def certificate_path(hostname: str) -> str:
 def traefik_dynamic(route: Route) -> str:
     """Return the tenant's file for Traefik's file provider."""
     _check(route)
-    text = json.dumps(_dynamic(route), indent=2) + "\n"
+    # On one line: with an indent, Python takes four times as long, for every tenant of a plan.
+    text = json.dumps(_dynamic(route)) + "\n"
     # Traefik runs each file through Go's template engine first.
     if "{{" in text:
         raise RouteError(f"{route.tenant}: the route would contain a template mark ({{{{)")
@@ -251,4 +252,4 @@ def gate_entry(
         "hold_seconds": hold_seconds,
         "wake": wake,
     }
-    return json.dumps(entry, indent=2, sort_keys=True) + "\n"
+    return json.dumps(entry, sort_keys=True) + "\n"

@@ -10,6 +10,7 @@ Server and hook are in one container, made of the base image of a node that setu
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -18,11 +19,14 @@ from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleActionFail
+from ansible.plugins.loader import init_plugin_loader
 from ansible_collections.memcloud.memmachine.plugins.action import tenant_dns
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent / "dns"
 sys.path.insert(0, str(CHECKOUT / "tests/unit/plugins/action"))
+os.environ.setdefault("ANSIBLE_CONFIG", str(CHECKOUT / "ansible.cfg"))
+init_plugin_loader()
 from controller_side import ROOT_KEY, Run, write_inventory
 
 
