@@ -36,7 +36,6 @@ JOBS = (
     "whole_life",
     "pause",
     "update",
-    "pause",
     "quickstart",
     "remote_node",
     "default",
