@@ -239,6 +239,8 @@ class Backup(Operation):
     """Takes a restore point."""
 
     name = "backup"
+    # What a killed run left behind goes on to its end.
+    lock_wait = 120.0
 
     def settled(self, job: Job) -> str:
         """With C(due): nothing is to be done while the newest point is young enough."""
@@ -271,6 +273,7 @@ class Depart(Operation):
     """Takes a last restore point and leaves the tenant stopped: it goes on elsewhere from there."""
 
     name = "depart"
+    lock_wait = Backup.lock_wait
 
     def check(self, job: Job) -> None:
         """As for a restore point."""

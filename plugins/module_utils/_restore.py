@@ -89,6 +89,8 @@ class Restore(Operation):
     """Brings a tenant to what a restore point holds."""
 
     name = "restore"
+    # What a killed run left behind goes on to its end.
+    lock_wait = 120.0
 
     def check(self, job: Job) -> None:
         """The point exists, is whole, is of this tenant, can be read; no data is overwritten."""
