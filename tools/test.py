@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Run the tests: all of them, or the named scenarios.
 
     tools/test.py                    everything (make test)

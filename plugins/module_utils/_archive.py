@@ -93,7 +93,9 @@ def read_manifest(path: str) -> dict[str, Any]:
             raise ValueError(
                 f"its schema {manifest['schema']} is newer than {SCHEMA}: use a newer collection"
             )
-        _ = manifest["files"][MEMORIES]["sha256"], manifest["version"], manifest["projects"]
+        missing = {"version", "projects"} - set(manifest)
+        if missing or "sha256" not in manifest["files"][MEMORIES]:
+            raise ValueError(f"its manifest is incomplete ({', '.join(sorted(missing))})")
     except (*_BROKEN, OSError, KeyError, TypeError) as error:
         raise PortableError(f"{path} is no portable archive of a tenant: {error}") from error
     return dict(manifest)

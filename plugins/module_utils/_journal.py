@@ -226,7 +226,7 @@ class Journal:
                     database.execute("COMMIT")
                     return result
             except sqlite3.DatabaseError as error:
-                if type(error) is not sqlite3.DatabaseError:
+                if error.__class__ is not sqlite3.DatabaseError:
                     return otherwise  # no room, locked for too long, read-only
                 self._put_aside()
             except (sqlite3.Error, OSError):
@@ -259,7 +259,7 @@ def _upsert(database: Any, row: Mapping[str, Any]) -> None:
     changes["deleted"] = (
         "CASE excluded.state WHEN 'deleted' THEN coalesce(registry.deleted, excluded.deleted) END"
     )
-    marks = ", ".join("?" for _ in REGISTRY)
+    marks = ", ".join("?" * len(REGISTRY))
     database.execute(
         f"INSERT INTO registry ({', '.join(REGISTRY)}) VALUES ({marks}) ON CONFLICT (uid) DO "
         f"UPDATE SET {', '.join(f'{name} = {value}' for name, value in changes.items())}",
@@ -269,7 +269,7 @@ def _upsert(database: Any, row: Mapping[str, Any]) -> None:
 
 def _insert(database: Any, table: str, names: Iterable[str], row: Mapping[str, Any]) -> None:
     names = list(names)
-    marks = ", ".join("?" for _ in names)
+    marks = ", ".join("?" * len(names))
     columns = ", ".join(names)
     values = [row[name] for name in names]
     database.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", values)

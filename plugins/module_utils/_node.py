@@ -84,7 +84,7 @@ class Node:
     def postgres_major(self) -> int:
         """Major version of PostgreSQL of the image that this node has now; 0 when unknown."""
         version = str((self.images.get("postgres") or {}).get("version") or "0")
-        return int(version.split(".")[0])
+        return int(version.split(".", maxsplit=1)[0])
 
     def try_first(self, tenant: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
         """Try model provider and configuration before a container of the version exists."""

@@ -35,8 +35,9 @@ class Operation(abc.ABC):
     marks = True
     """Whether it changes something that a killed run would leave half done."""
 
-    lock_wait = 30.0
-    """Seconds to wait for whoever works on the tenant already."""
+    lock_wait = 120.0
+    """Seconds to wait for whoever works on the tenant already: the module that a killed controller
+    left behind goes on to its end."""
 
     def settled(self, job: Job) -> str:
         """Why nothing is to be done now; empty when there is something."""

@@ -253,7 +253,9 @@ def _parse(line: bytes, begin: int) -> Memory:
         if memory["type"] == "episodic":
             memory["timestamp"] = timestamp(memory["timestamp"])
         fingerprint(memory)
-        _ = memory["org"], memory["project"]
+        for name in ("org", "project"):
+            if name not in memory:
+                raise ValueError(f"it has no {name}")
         return memory
     except (ValueError, KeyError, TypeError) as error:
         raise PortableError(

@@ -50,6 +50,11 @@ class Writer:
     def sentence(self, number: int) -> str:
         return f"Entry {number} of {self.project} was written."
 
+    @property
+    def sentences(self) -> list[str]:
+        """What was acknowledged."""
+        return [self.sentence(number) for number in self.acknowledged]
+
     def use_key(self, key: str) -> None:
         """Go on with another key."""
         self._key = key
@@ -101,6 +106,8 @@ class Writer:
             )
         except requests.RequestException as error:
             return type(error).__name__
+        if answer.status_code == 503 and "Retry-After" not in answer.headers:
+            return "503 without Retry-After"
         return str(answer.status_code)
 
 

