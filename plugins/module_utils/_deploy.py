@@ -366,12 +366,16 @@ class TenantNode(Node):
         result.drift += self._bring(job)
         if before != tenant["state"]:
             result.drift += self._unproved(tenant, {**record, "state": before}, Found(), False)
+        result.drift += self._not_in_hosts_file(tenant, self.hostnames)
         self.write_hosts_file()
         wait_for_router(self.platform["edge_api_port"], f"{job.name}-api@file", job.name)
         if tenant["state"] == "running":
             result.proof = job.prove()
         result.drift += _limit_drift(tenant, record)
         changed = mind_storage(job)["changed"]
+        if changed:
+            what = f"writes are {record.get('writes') or 'open'} now, by what is stored"
+            result.drift.append(Drift("tenant", job.name, "writes", what))
         if job.held:
             job.release()
             result.held_seconds = job.held_seconds

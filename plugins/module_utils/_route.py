@@ -151,17 +151,17 @@ def _routers(route: Route) -> dict[str, Any]:
 
     return {
         f"{route.tenant}-api": router(
-            f"PathRegexp(`{_PUBLIC_API}`)", ["gate", "rate", "in-flight", "body"], "app"
+            f"PathRegexp(`{_PUBLIC_API}`)", ["gate", "rate", "inflight", "body"], "app"
         ),
         # A stream: nothing on this path may buffer answers.
         f"{route.tenant}-mcp": router(
             "(Path(`/mcp`) || PathPrefix(`/mcp/`))",
-            ["mcp-gate", "rate", "mcp-in-flight", "mcp-path"],
+            ["mcpgate", "rate", "mcpinflight", "mcppath"],
             "app",
         ),
         f"{route.tenant}-health": router(
             "Path(`/health`) && (Method(`GET`) || Method(`HEAD`))",
-            ["health-rate", "health-path"],
+            ["healthrate", "healthpath"],
             "gate",
         ),
     }
@@ -182,7 +182,7 @@ def _middlewares(route: Route) -> dict[str, Any]:
         # Traefik cuts an answer that begins while the request's body is still being read, as a
         # stream's does now and then (Go closes the body with the first byte of the answer). With
         # the body read beforehand it does not. The gate does not look at it.
-        "mcp-gate": {
+        "mcpgate": {
             "forwardAuth": dict(gate, forwardBody=True, maxBodySize=limits.body_bytes),
         },
         "rate": {
@@ -193,15 +193,16 @@ def _middlewares(route: Route) -> dict[str, Any]:
                 **per_tenant,
             )
         },
-        "in-flight": {"inFlightReq": dict(amount=limits.in_flight, **per_tenant)},
-        "mcp-in-flight": {"inFlightReq": dict(amount=limits.mcp_in_flight, **per_tenant)},
+        "inflight": {"inFlightReq": dict(amount=limits.in_flight, **per_tenant)},
+        "mcpinflight": {"inFlightReq": dict(amount=limits.mcp_in_flight, **per_tenant)},
         "body": {"buffering": {"maxRequestBodyBytes": limits.body_bytes}},
         # The app would answer /mcp with a redirect to http://…/mcp/.
-        "mcp-path": {"replacePathRegex": {"regex": "^/mcp$", "replacement": "/mcp/"}},
+        "mcppath": {"replacePathRegex": {"regex": "^/mcp$", "replacement": "/mcp/"}},
         # By the client's address: without a key, one client must not use up all of it.
-        "health-rate": {"rateLimit": {"average": 5, "period": "1s", "burst": 20}},
-        "health-path": {"replacePath": {"path": f"/public/{route.tenant}/health"}},
+        "healthrate": {"rateLimit": {"average": 5, "period": "1s", "burst": 20}},
+        "healthpath": {"replacePath": {"path": f"/public/{route.tenant}/health"}},
     }
+    # Names without a dash: acme's never are those of a tenant called acme-mcp.
     return {f"{route.tenant}-{name}": value for name, value in chain.items()}
 
 

@@ -47,7 +47,7 @@ def test_api_passes_gate_then_rate_then_in_flight_then_body_limit():
     assert router["middlewares"] == [
         "acme-gate",
         "acme-rate",
-        "acme-in-flight",
+        "acme-inflight",
         "acme-body",
     ]
     assert router["service"] == "acme-app"
@@ -56,7 +56,7 @@ def test_api_passes_gate_then_rate_then_in_flight_then_body_limit():
 def test_mcp_passes_the_gate_and_is_never_buffered():
     http = http_of(ROUTE)
     chain = http["routers"]["acme-mcp"]["middlewares"]
-    assert chain[0] == "acme-mcp-gate"
+    assert chain[0] == "acme-mcpgate"
     assert not any("buffering" in http["middlewares"][name] for name in chain)
 
 
@@ -65,7 +65,7 @@ def test_health_needs_no_key_and_goes_to_the_gate():
     router = http["routers"]["acme-health"]
     assert "acme-gate" not in router["middlewares"]
     assert router["service"] == "acme-gate"
-    assert http["middlewares"]["acme-health-path"] == {
+    assert http["middlewares"]["acme-healthpath"] == {
         "replacePath": {"path": "/public/acme/health"}
     }
 
@@ -89,10 +89,10 @@ def test_gate_is_asked_for_this_tenant_and_takes_the_key_away():
 def test_the_body_of_an_mcp_call_is_read_before_the_answer_begins():
     gate = middleware(ROUTE, "gate")["forwardAuth"]
     body = {"forwardBody": True, "maxBodySize": ROUTE.limits.body_bytes}
-    assert middleware(ROUTE, "mcp-gate")["forwardAuth"] == {**gate, **body}
+    assert middleware(ROUTE, "mcpgate")["forwardAuth"] == {**gate, **body}
 
 
-@pytest.mark.parametrize("name", ["rate", "in-flight", "mcp-in-flight"])
+@pytest.mark.parametrize("name", ["rate", "inflight", "mcpinflight"])
 def test_limits_count_a_tenant_not_a_client(name):
     (settings,) = middleware(ROUTE, name).values()
     assert settings["sourceCriterion"] == {"requestHost": True}
@@ -103,8 +103,8 @@ def test_limits_count_a_tenant_not_a_client(name):
     [
         ("rate", "rateLimit", "average", 10),
         ("rate", "rateLimit", "burst", 20),
-        ("in-flight", "inFlightReq", "amount", 8),
-        ("mcp-in-flight", "inFlightReq", "amount", 4),
+        ("inflight", "inFlightReq", "amount", 8),
+        ("mcpinflight", "inFlightReq", "amount", 4),
         ("body", "buffering", "maxRequestBodyBytes", 1048576),
     ],
 )
@@ -208,3 +208,10 @@ def test_gate_entry_holds_hashes_and_state():
         "hold_seconds": 0,
         "wake": False,
     }
+
+
+@pytest.mark.parametrize("other", ["acme-mcp", "acme-health", "acme-app", "acme-api"])
+def test_no_name_is_that_of_a_tenant_with_a_similar_name(other):
+    mine, others = http_of(ROUTE), http_of(dataclasses.replace(ROUTE, tenant=other))
+    for kind, entries in mine.items():
+        assert not set(entries) & set(others[kind]), kind
