@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -38,6 +39,19 @@ class Run:
 
     def _recap(self) -> list[tuple[str, str, str, str]]:
         return _RECAP.findall(self.output)
+
+
+def _with_descendants(root: int) -> list[int]:
+    """A process and everything that it started."""
+    parents: dict[int, int] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = status.read_text().rpartition(")")[2].split()
+            parents[int(status.parent.name)] = int(fields[1])
+    found = [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found
 
 
 class Playbooks:
@@ -102,13 +116,16 @@ class Playbooks:
         )
 
     def kill_after(self, seconds: float, name: str, *arguments: str, **variables: Any) -> bool:
-        """Start a run and kill it with everything that it started; False when it had ended."""
+        """Kill a run and everything that it started, modules too; False when it had ended."""
         process = self.start(name, *arguments, **variables)
         deadline = time.monotonic() + seconds
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         alive = process.poll() is None
         if alive:
-            os.killpg(process.pid, signal.SIGKILL)
+            # Its workers have sessions of their own, and modules go on when their controller dies.
+            for pid in _with_descendants(process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         process.communicate(timeout=60)
         return alive
