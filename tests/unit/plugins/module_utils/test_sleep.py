@@ -52,7 +52,7 @@ def wake(node):
         record["woken"] = {"since": "2026-11-21T00:00:00Z"}
     (node.data_dir / "tenants/acme/state.json").write_text(json.dumps(record))
     (node.data_dir / "gate/tenants/acme.json").write_text(
-        json.dumps({**gate(node), "state": "running"}, indent=2, sort_keys=True) + "\n"
+        json.dumps({**gate(node), "state": "running"}, sort_keys=True) + "\n"
     )
     for name in list(node.engine.found_containers):
         node.engine.start(name)

@@ -71,7 +71,8 @@ class Node:
         path = self._gate / f"{tenant}.json"
         entry = _read(path)
         if entry:
-            text = json.dumps({**entry, **changes}, indent=2, sort_keys=True) + "\n"
+            # To the byte what a deploy would write: otherwise the next one found a difference.
+            text = json.dumps({**entry, **changes}, sort_keys=True) + "\n"
             _replace(path, text, 0o640)
 
     @contextlib.contextmanager
