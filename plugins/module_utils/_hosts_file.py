@@ -45,13 +45,15 @@ def with_block(text: str, platform: str, hostnames: Iterable[str], address: str)
     """Return the text of a hosts file with the platform's block as it should be."""
     begin = f"# BEGIN tenants of {platform} (memcloud)"
     end = f"# END tenants of {platform} (memcloud)"
-    kept, inside = [], False
-    for line in text.splitlines():
-        inside = inside or line == begin
-        if not inside:
-            kept.append(line)
-        inside = inside and line != end
     names = sorted(set(hostnames))
-    if names:
-        kept += [begin, *(f"{address} {name}" for name in names), end]
-    return "".join(line + "\n" for line in kept)
+    block = [begin, *(f"{address} {name}" for name in names), end] if names else []
+    lines, inside = [], False
+    for line in text.splitlines():
+        if line == begin:
+            # Where it was: other platforms have blocks of their own before and behind it.
+            lines += block
+            inside, block = True, []
+        if not inside:
+            lines.append(line)
+        inside = inside and line != end
+    return "".join(line + "\n" for line in lines + block)

@@ -40,3 +40,15 @@ def test_check_mode_only_says_so(tmp_path):
     path.write_text(OTHERS)
     assert ensure_hosts("mc", NAMES, path=str(path), check_mode=True)
     assert path.read_text() == OTHERS
+
+
+def test_platforms_on_one_machine_leave_each_other_alone(tmp_path):
+    path = tmp_path / "hosts"
+    path.write_text("127.0.0.1 localhost\n")
+    for platform in ("one", "two", "three"):
+        ensure_hosts(platform, [f"acme.{platform}"], path=str(path))
+    for platform in ("one", "two", "three"):
+        assert not ensure_hosts(platform, [f"acme.{platform}"], path=str(path))
+    assert ensure_hosts("two", ["globex.two"], path=str(path))
+    assert not ensure_hosts("one", ["acme.one"], path=str(path))
+    assert path.read_text().count("BEGIN") == 3
