@@ -21,7 +21,7 @@ NAMES = ["globex.memcloud.localhost", "acme.memcloud.localhost"]
     [
         (OTHERS, NAMES, OTHERS + BLOCK),
         (OTHERS + BLOCK, NAMES, OTHERS + BLOCK),
-        (BLOCK + OTHERS, NAMES, OTHERS + BLOCK),
+        (BLOCK + OTHERS, NAMES, BLOCK + OTHERS),
         (OTHERS + BLOCK, [], OTHERS),
         (OTHERS, [], OTHERS),
         ("", NAMES, BLOCK),
