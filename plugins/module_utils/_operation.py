@@ -47,7 +47,7 @@ class Operation(abc.ABC):
         """What to report of a tenant that another run works on; None makes it a failure."""
         return None
 
-    def check(self, job: Job) -> None:  # noqa: B027
+    def check(self, job: Job) -> None:  # noqa: B027 - many operations have nothing to refuse
         """Raise, with what to do, before anything is touched."""
 
     @abc.abstractmethod
