@@ -239,13 +239,12 @@ class Backup(Operation):
     """Takes a restore point."""
 
     name = "backup"
+    of_every_tenant = True
     # What a killed run left behind goes on to its end.
     lock_wait = 120.0
 
     def settled(self, job: Job) -> str:
         """With C(due): nothing is to be done while the newest point is young enough."""
-        if job.tenant["state"] == "deleted":
-            return "is deleted; its restore points stay as they are"
         if not job.params.get("due"):
             return ""
         newest: Mapping[str, Any] = job.record.get("restore_point") or {}

@@ -17,10 +17,11 @@ class CheckStorage(Operation):
 
     name = "check_storage"
     marks = False
+    of_every_tenant = True
 
     def run(self, job: Job) -> dict[str, Any]:
         """What was found, in words and figures."""
-        if job.record.get("state") in (None, "deleted"):
+        if job.record.get("state") is None:
             return {"message": "is not on its node"}
         found = mind_storage(job)
         job.keep()

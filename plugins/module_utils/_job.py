@@ -50,6 +50,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._rotation impo
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     LABEL_UID,
+    SCRATCH,
     Desired,
     Drift,
 )
@@ -362,27 +363,42 @@ class Job:
     # -- leftovers ----------------------------------------------------------------------------
 
     def clean(self) -> None:
-        """Take away what an operation left: its directory, and volumes of other generations."""
+        """Take away what an operation left.
+
+        That is its scratch containers and networks (a killed run leaves them running), volumes of
+        other generations with the containers that hold them, and its directory.
+        """
+        found = self._found()
+        scratch = found.of_kind(SCRATCH)
+        for name in scratch.containers:
+            self.engine.remove_container(name)
+        for name in scratch.networks:
+            self.engine.remove_network(name)
+        kept = self._kept_volumes()
+        for name, volume in found.volumes.items():
+            mine = (volume.get("Labels") or {}).get(LABEL_UID) == self.tenant["uid"]
+            if mine and name not in kept:
+                self._remove_containers_on(name)
+                self.engine.remove_volume(name)
         shutil.rmtree(os.path.join(self.paths.home, "work"), ignore_errors=True)
+
+    def _kept_volumes(self) -> set[str]:
+        """The volumes that it lives on, and those that are kept for a rollback."""
         kept = {self.volume(role) for role in DATABASES}
         previous = (self.record.get("previous") or {}).get("generation")
         if previous and kept_too_long(self.record, self.generation):
             self.record.pop("previous")
         elif previous:
             kept |= {self.volume(role, int(previous)) for role in DATABASES}
-        for volume in self.engine.volumes(self.platform["name"]):
-            mine = (volume.get("Labels") or {}).get(LABEL_UID) == self.tenant["uid"]
-            if mine and volume["Name"] not in kept:
-                # A container of the abandoned generation may still hold it.
-                for role in ROLES:
-                    self._remove_container_on(role, volume["Name"])
-                self.engine.remove_volume(volume["Name"])
+        return kept
 
-    def _remove_container_on(self, role: str, volume: str) -> None:
-        found = self.engine.inspect(self.container(role)) or {}
-        if any(mount.get("Name") == volume for mount in found.get("Mounts") or ()):
-            self.engine.stop(self.container(role), _STOP_SECONDS[role])
-            self.engine.remove_container(self.container(role))
+    def _remove_containers_on(self, volume: str) -> None:
+        """Remove the tenant's servers that an abandoned operation started on a volume."""
+        for role in ROLES:
+            found = self.engine.inspect(self.container(role)) or {}
+            if any(mount.get("Name") == volume for mount in found.get("Mounts") or ()):
+                self.engine.stop(self.container(role), _STOP_SECONDS[role])
+                self.engine.remove_container(self.container(role))
 
 
 def kept_too_long(record: Mapping[str, Any], generation: int) -> bool:

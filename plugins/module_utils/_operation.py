@@ -35,6 +35,9 @@ class Operation(abc.ABC):
     marks = True
     """Whether it changes something that a killed run would leave half done."""
 
+    of_every_tenant = False
+    """Whether schedules name every tenant: one that is deleted is passed over, not refused."""
+
     lock_wait = 120.0
     """Seconds to wait for whoever works on the tenant already: the module that a killed controller
     left behind goes on to its end."""
@@ -109,6 +112,14 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _run(operation: Operation, job: Job) -> dict[str, Any]:
+    if job.tenant["state"] == "deleted":
+        if operation.of_every_tenant:
+            return {"changed": False, "message": "is deleted; its restore points stay as they are"}
+        raise MemcloudError(
+            f"{job.name}: is deleted (tenant_state in its entry), so there are no servers to work "
+            f"with: bring it back with create_tenant -e tenant={job.name}, then run this again. "
+            "Nothing was touched"
+        )
     if job.record.get("operation"):
         finish(job)
     settled = operation.settled(job)

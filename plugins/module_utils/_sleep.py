@@ -44,6 +44,7 @@ class Sleep(Operation):
 
     name = "pause_idle"
     marks = False
+    of_every_tenant = True
     lock_wait = 0.0
 
     def busy(self, error: LockedError) -> dict[str, Any] | None:

@@ -29,6 +29,8 @@ LABEL_TENANT = "memcloud.tenant"
 LABEL_UID = "memcloud.uid"
 LABEL_ROLE = "memcloud.role"
 LABEL_SPEC = "memcloud.spec"
+# Kind of what an operation needs for a while; whatever runs next on the tenant takes it away.
+SCRATCH = "scratch"
 
 # Fields that Docker changes on a living container; all others need a new container.
 LIVE_FIELDS = ("memory", "cpus", "cpu_shares", "pids", "restart")

@@ -26,12 +26,12 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restore_point import DUMP, STORE
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
+    SCRATCH,
     Container,
     Desired,
     Mount,
 )
 
-SCRATCH = "scratch"
 _RESTORED = "/restored"
 _READY_SECONDS = 90
 # The parts of Neo4j's data directory that are the tenant's; the rest is the server's own, with

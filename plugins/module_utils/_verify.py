@@ -38,9 +38,11 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._restore_point
     count_differences,
     total,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import Desired
-from ansible_collections.memcloud.memmachine.plugins.module_utils._stores import (
+from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     SCRATCH,
+    Desired,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._stores import (
     Session,
     fill_volumes,
 )
@@ -73,10 +75,7 @@ class Verify(Operation):
     """Restores the newest point into a throw-away tenant and looks for its memories."""
 
     name = "verify"
-
-    def settled(self, job: Job) -> str:
-        """A deleted tenant has no servers whose images and settings would be used."""
-        return "is deleted" if job.tenant["state"] == "deleted" else ""
+    of_every_tenant = True
 
     def check(self, job: Job) -> None:
         """There is a point, and it may be restored here."""

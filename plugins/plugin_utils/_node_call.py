@@ -14,9 +14,15 @@ def failure_of(node: str, answer: Mapping[str, Any]) -> str:
     if not answer.get("failed") and not answer.get("unreachable"):
         return ""
     said = [str(answer.get(key) or "") for key in ("msg", "module_stderr", "module_stdout")]
-    text = " ".join(part for part in said if part).strip() or str(answer.get("exception") or "")
+    text = " ".join(part for part in said if part).strip() or _words(answer.get("exception"))
     if answer.get("unreachable"):
         return f"node {node} cannot be reached: {text}"
     if "interpreter" in text and "not found" in text or "No such file or directory" in text:
         return f"node {node} is not set up (its Python environment is missing): run setup_node"
     return f"node {node}: {text[-2000:]}"
+
+
+def _words(exception: Any) -> str:
+    """What a module's crash says about itself: ansible-core 2.19 hands on a summary of it."""
+    said = getattr(getattr(exception, "event", None), "msg", None)
+    return f"the module crashed: {said}" if said else str(exception or "")

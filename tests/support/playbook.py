@@ -54,6 +54,19 @@ def _with_descendants(root: int) -> list[int]:
     return found
 
 
+def _kill_with_descendants(root: int) -> None:
+    """SIGKILL for a process and everything that it started; what it starts meanwhile, too."""
+    stopped: set[int] = set()
+    while new := set(_with_descendants(root)) - stopped:
+        for pid in new:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        stopped |= new
+    for pid in stopped:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 class Playbooks:
     """Runs playbooks against one inventory."""
 
@@ -124,8 +137,6 @@ class Playbooks:
         alive = process.poll() is None
         if alive:
             # Its workers have sessions of their own, and modules go on when their controller dies.
-            for pid in _with_descendants(process.pid):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            _kill_with_descendants(process.pid)
         process.communicate(timeout=60)
         return alive

@@ -5,7 +5,10 @@ The real engine is the subject of the molecule scenarios; here it only has to re
 
 from __future__ import annotations
 
-from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import host_config
+from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import (
+    EngineError,
+    host_config,
+)
 
 
 class FakeEngine:
@@ -65,6 +68,9 @@ class FakeEngine:
 
     def remove_volume(self, name):
         self.calls.append(("remove_volume", name))
+        for container in self.found_containers.values():
+            if any(mount["Name"] == name for mount in container["Mounts"]):
+                raise EngineError(f"volume {name} cannot be removed: volume is in use")
         del self.found_volumes[name]
 
     def create_container(self, owner, container):
@@ -75,6 +81,7 @@ class FakeEngine:
             "Image": self.images[container.image],
             "Config": {"Labels": owner.labels(container.role, container.spec_hash())},
             "HostConfig": host,
+            "Mounts": [{"Name": mount["Source"]} for mount in host["Mounts"]],
             "State": {"Running": False, "Status": "created", "ExitCode": 0},
             "NetworkSettings": {
                 "Networks": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -14,6 +15,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._operation imp
     Operation,
     operate,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import SCRATCH
 
 sys.path.insert(0, os.path.dirname(__file__))
 import tenant_data
@@ -100,6 +102,45 @@ def test_what_a_killed_operation_left_is_found_and_finished_by_the_next_run(node
     assert result.error == "" and result.proof
     assert not (node.data_dir / "tenants/acme/work").exists()
     assert not node.plan("acme")["acme"].drift
+
+
+def test_what_a_killed_restore_left_running_goes_before_the_volumes_that_it_holds(node):
+    node.converge("acme")
+
+    class Killed(Work):
+        def run(self, job):
+            desired, _contents = job.desired(generation=job.next_generation)
+            for volume in desired.volumes:
+                job.engine.create_volume(desired, volume)
+            server = next(c for c in desired.containers if c.role == "neo4j")
+            scratch = dataclasses.replace(server, name=f"{server.name}-scratch")
+            job.engine.create_container(dataclasses.replace(desired, kind=SCRATCH), scratch)
+            job.engine.start(scratch.name)
+            job.clean = None  # as after SIGKILL: nothing is taken away
+            raise KeyboardInterrupt
+
+    with pytest.raises(TypeError):
+        work_on(node, Killed())
+    assert node.record("acme")["operation"]["name"] == "work"
+    assert len(node.engine.found_volumes) == 4
+    assert "error" not in work_on(node, Work())
+    assert len(node.engine.found_volumes) == 2
+    assert sorted(node.engine.found_containers) == sorted(
+        f"mc-acme-{role}" for role in ("app", "neo4j", "postgres")
+    )
+
+
+def test_nothing_works_on_a_deleted_tenant_and_schedules_pass_it_over(node):
+    node.converge("acme")
+    node.converge("acme", tenant_state="deleted")
+    answer = work_on(node, Work(), tenant_state="deleted")
+    assert "acme: is deleted" in answer["error"] and "create_tenant" in answer["error"]
+
+    class Schedule(Work):
+        of_every_tenant = True
+
+    answer = work_on(node, Schedule(), tenant_state="deleted")
+    assert "error" not in answer and "is deleted" in answer["message"]
 
 
 def test_volumes_of_an_abandoned_generation_go_and_those_that_are_kept_stay(node):
