@@ -45,7 +45,9 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state im
     FIRST_SLOT,
     slots_of,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import finish
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
+    finish_killed,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import (
     Found,
     compare,
@@ -327,7 +329,7 @@ class TenantNode(Node):
                 job.clean()
                 job.record.pop("operation")
             else:
-                finish(job)
+                finish_killed(job)
         self._check(tenant, job.record, hostnames)
         if tenant["state"] == "deleted":
             result.drift += self._unproved(tenant, job.record, Found(), purge)

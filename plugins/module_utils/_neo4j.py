@@ -32,6 +32,8 @@ CHOICES = {"compiler": ("c1", "full"), "collector": ("serial", "g1")}
 COLLECTORS = {"serial": "-XX:+UseSerialGC", "g1": "-XX:+UseG1GC"}
 FEWEST_BOLT_THREADS = 16
 MOST_BOLT_THREADS = 400
+# The container's hostname is its role.
+HOSTNAME = "neo4j"
 HASH_ROUNDS = 1024
 SALT_BYTES = 32
 
@@ -54,8 +56,11 @@ def neo4j_conf(sizes: Mapping[str, Any]) -> str:
     """Return neo4j.conf for the mapping C(neo4j) of a tier."""
     figures = _figures(sizes)
     settings = {
-        "server.default_listen_address": "0.0.0.0",
-        "server.bolt.listen_address": "0.0.0.0:7687",
+        # A name, because Neo4j asks the DNS for the name of an address while it starts. Without a
+        # way out that takes ten seconds, in which Bolt answers already and a stop leaves a store
+        # that has to be recovered.
+        "server.default_listen_address": HOSTNAME,
+        "server.bolt.listen_address": f"{HOSTNAME}:7687",
         "server.http.enabled": "false",
         "server.https.enabled": "false",
         "server.directories.data": "/data/neo4j",

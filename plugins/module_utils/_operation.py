@@ -121,7 +121,7 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
             "Nothing was touched"
         )
     if job.record.get("operation"):
-        finish(job)
+        finish_killed(job)
     settled = operation.settled(job)
     if settled:
         return {"changed": False, "message": settled}
@@ -163,6 +163,18 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
         "seconds": job.seconds,
         "held_seconds": job.held_seconds,
     }
+
+
+def finish_killed(job: Job) -> None:
+    """Bring a tenant back whose last operation ended without a word.
+
+    The engine may still be stopping what it was told to stop, and a container that is being stopped
+    looks like one that runs: it is let stop first.
+    """
+    if as_recorded(job.tenant, job.record)["state"] == "running":
+        job.hold()
+    job.stop("app", "neo4j", "postgres")
+    finish(job)
 
 
 def finish(job: Job) -> None:

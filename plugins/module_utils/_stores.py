@@ -286,13 +286,15 @@ def fill_volumes(
 
 
 def run_scratch(engine: Engine, desired: Desired, container: Container) -> tuple[int, str]:
-    """Run a scratch container to its end: its exit code and the last it said."""
+    """Run a scratch container to its end: its exit code and the last it said, without traces."""
     with started(engine, desired, container) as name:
         while True:
             # Not `wait`: its connection gives up after the client's time-out.
             state = (engine.inspect(name) or {}).get("State") or {}
             if not state.get("Running"):
-                return int(state.get("ExitCode", -1)), engine.logs(name, 30).strip()
+                said = engine.logs(name, 60).strip().splitlines()
+                words = [line for line in said if not line.startswith(("\tat ", "\t... "))]
+                return int(state.get("ExitCode", -1)), "\n".join(words)
             time.sleep(0.2)
 
 
