@@ -7,7 +7,7 @@ Scenarios run in lanes, side by side. Each lane is a platform of its own on this
 and taken away at the end: lane 1 is inventories/ci, the others are copies of it with other names,
 ports and networks below .cache/lanes. The checks that need no container have a lane too. KEEP=1
 leaves the platforms for the next run, LANES=1 runs one scenario at a time. The output of each part
-is kept in .cache/test; of a part that failed, its end is shown.
+is kept in .cache/test; of a part that failed, its errors and its end are shown.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ JOBS = (
 )
 # In a fresh clone, as a new user: the quickstart, and the commands of the README.
 QUICKSTART = ("pytest", "-p", "no:cacheprovider", "tests/quickstart")
-SHOWN_LINES = 120
+# Of the output of a part that failed: its end, and before that the lines that say what is wrong.
+SHOWN_LINES = 60
+ERRORS = ("E   ", "FAILED ", "ERROR ", "fatal: ", "[ERROR]")
 PLAYBOOKS = CHECKOUT / "playbooks"
 
 _started = time.monotonic()
@@ -79,8 +81,10 @@ class Runs:
             say(f"{name} passed ({seconds:.0f} s)")
             return True
         self.failed.append(name)
-        lines = log.read_text(errors="replace").splitlines()[-SHOWN_LINES:]
-        say("\n".join([f"{name} FAILED ({seconds:.0f} s), the end of {log}:", *lines]))
+        lines = log.read_text(errors="replace").splitlines()
+        errors = [line[:600] for line in lines[:-SHOWN_LINES] if line.startswith(ERRORS)]
+        shown = [*errors[-SHOWN_LINES:], f"-- the end of {log}:", *lines[-SHOWN_LINES:]]
+        say("\n".join([f"{name} FAILED ({seconds:.0f} s):", *shown]))
         return False
 
 

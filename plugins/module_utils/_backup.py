@@ -11,7 +11,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import (
@@ -48,12 +48,15 @@ _SERVERS = {"postgres": "memcloud.postgres.version", "neo4j": "memcloud.neo4j.ve
 
 def repository_of(job: Job, which: str = "repository") -> Repository:
     """The repository that this run was given the access to."""
+    if which in job.kept:
+        return cast(Repository, job.kept[which])
     access = job.private.get(which)
     if not access:
         raise MemcloudError(f"{job.name}: this run was not given the access to its restore points")
     scratch = os.path.join(job.work, "restic")
     os.makedirs(scratch, mode=0o700, exist_ok=True)
-    return Repository(job.name, access, scratch)
+    job.kept[which] = Repository(job.name, access, scratch)
+    return cast(Repository, job.kept[which])
 
 
 def check_backup(job: Job) -> None:

@@ -91,6 +91,8 @@ class Job:
         self.private = private or {}
         self.record = self.state.tenant(self.name)
         self.settle(*overruled(tenant, self.record))
+        self.kept: dict[str, Any] = {}
+        """What one part of the operation found out for the next."""
         self.seconds: dict[str, float] = {}
         self.held_seconds = 0.0
         self._held_since: float | None = None

@@ -76,16 +76,19 @@ class Repository:
         self._environment = dict(access.get("environment") or {})
         self._scratch = scratch
         self._password = self._passwords[0]
+        self._opened = False
 
     # -- opening ------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Make sure that the repository can be read.
+        """Make sure that the repository can be read; asked once.
 
         One that was made with an older root key gets the present key's password too.
 
         :raises NoRepository: when there is none.
         """
+        if self._opened:
+            return
         for password in self._passwords:
             self._password = password
             try:
@@ -96,6 +99,7 @@ class Repository:
                 continue
             if password != self._passwords[0]:
                 self._add_present_password()
+            self._opened = True
             return
         raise RepositoryError(
             f"{self._owner}: platform_root_keys: no root key of this inventory opens its restore "
@@ -112,6 +116,7 @@ class Repository:
             if is_local(self.url):
                 os.makedirs(os.path.dirname(self.url), mode=0o700, exist_ok=True)
             self._run("init", timeout=_OPEN_SECONDS)
+            self._opened = True
 
     def _add_present_password(self) -> None:
         with _pipe(self._passwords[0]) as handle:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._backup import (
     repository_of,
@@ -38,9 +38,17 @@ _SPARE_BYTES = 256 * 1024**2
 def choose(job: Job, target: Mapping[str, Any]) -> tuple[Repository, str, dict[str, Any]]:
     """The repository, id and manifest of the point that is asked for, once it may be restored.
 
+    What was chosen stays chosen for the job, also where a newer point appears meanwhile.
+
     :param target: the inputs of the tenant that it is restored into.
     :raises MemcloudError: naming everything that speaks against it.
     """
+    if "chosen" not in job.kept:
+        job.kept["chosen"] = _choose(job, target)
+    return cast("tuple[Repository, str, dict[str, Any]]", job.kept["chosen"])
+
+
+def _choose(job: Job, target: Mapping[str, Any]) -> tuple[Repository, str, dict[str, Any]]:
     source = job.params.get("source")
     repository = repository_of(job, "source" if source else "repository")
     repository.open()

@@ -198,6 +198,31 @@ class Tenant:
         containers = {role: self.container(role) for role in ROLES}
         return {role: (c.id, c.attrs["State"]["StartedAt"]) for role, c in containers.items()}
 
+    def scratch_runs(self) -> bool:
+        """Whether an operation has a container of its own beside the tenant's."""
+        label = [f"memcloud.tenant={self.name}", "memcloud.kind=scratch"]
+        return bool(self.platform.docker().api.containers(filters={"label": label}))
+
+    def is_held(self) -> bool:
+        """Whether requests wait at the gate while an operation works."""
+        path = self.platform.data_dir / "gate/tenants" / f"{self.name}.json"
+        return path.exists() and json.loads(path.read_text())["state"] == "updating"
+
+    def leftovers(self) -> list[str]:
+        """Containers, networks, volumes and files that the tenant should not have."""
+        prefix = f"{self.platform.name}-{self.name}-"
+        docker = self.platform.docker()
+        containers = [c.name for c in docker.containers.list(all=True) if c.name.startswith(prefix)]
+        left = [name for name in containers if name not in {prefix + role for role in ROLES}]
+        networks = [n.name for n in docker.networks.list() if n.name.startswith(prefix)]
+        left += [name for name in networks if name not in {prefix + "data", prefix + "app"}]
+        volumes = [v.name for v in docker.volumes.list() if v.name.startswith(prefix)]
+        left += volumes if len(volumes) != 2 else []
+        data = self.platform.data_dir
+        left += [str(path) for path in (data / "tenants" / self.name).glob("work")]
+        left += [str(path) for path in (data / "locks").glob(f"tenant-{self.name}.*")]
+        return left + [str(path) for path in data.rglob("*.new")]
+
     def address(self, role: str) -> str:
         """Address of a container on the tenant's network of the databases."""
         networks = self.container(role).attrs["NetworkSettings"]["Networks"]

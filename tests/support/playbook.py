@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,11 +130,20 @@ class Playbooks:
         )
 
     def kill_after(self, seconds: float, name: str, *arguments: str, **variables: Any) -> bool:
-        """Kill a run and everything that it started, modules too; False when it had ended."""
-        process = self.start(name, *arguments, **variables)
+        """Kill a run after a time; False when it had ended."""
         deadline = time.monotonic() + seconds
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
+        return self.kill_when(lambda: time.monotonic() > deadline, name, *arguments, **variables)
+
+    def kill_when(
+        self, moment: Callable[[], bool], name: str, *arguments: str, **variables: Any
+    ) -> bool:
+        """Kill a run and everything that it started, modules too, at a moment that is waited for.
+
+        False when it had ended before.
+        """
+        process = self.start(name, *arguments, **variables)
+        while process.poll() is None and not moment():
+            time.sleep(0.02)
         alive = process.poll() is None
         if alive:
             # Its workers have sessions of their own, and modules go on when their controller dies.

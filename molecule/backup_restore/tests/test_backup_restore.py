@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -44,28 +45,11 @@ def stored(tenant: Tenant) -> set[str]:
     return set(json.loads(rows or "[]") or [])
 
 
-def leftovers(tenant: Tenant) -> list[str]:
-    """Containers, networks, volumes and files that the tenant should not have."""
-    docker = tenant.platform.docker()
-    prefix = f"{tenant.platform.name}-{tenant.name}-"
-    wanted = {prefix + role for role in ROLES}
-    found = [c.name for c in docker.containers.list(all=True) if c.name.startswith(prefix)]
-    left = [name for name in found if name not in wanted]
-    networks = [n.name for n in docker.networks.list() if n.name.startswith(prefix)]
-    left += [name for name in networks if name not in {prefix + "data", prefix + "app"}]
-    volumes = [v.name for v in docker.volumes.list() if v.name.startswith(prefix)]
-    left += volumes if len(volumes) != 2 else []
-    home = tenant.platform.data_dir / "tenants" / tenant.name
-    left += [path.name for path in home.iterdir() if path.name == "work"]
-    left += [path.name for path in (tenant.platform.data_dir / "locks").glob(f"*{tenant.name}*")]
-    return left
-
-
 def settled(tenant: Tenant) -> None:
     """A deploy finds nothing to do, and nothing lies about."""
     run = tenant.platform.play.ok("deploy_tenant", tenant=tenant.name)
     assert run.changed == {}, run.output
-    assert leftovers(tenant) == []
+    assert tenant.leftovers() == []
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +156,7 @@ def test_a_restore_point_proves_itself_in_a_throw_away_tenant(
     assert last["memories"] == last["in_neo4j"]
     assert last["searched"] == min(50, last["memories"])
     assert epsilon.container_ids() == before
-    assert leftovers(epsilon) == []
+    assert epsilon.leftovers() == []
 
 
 def test_a_node_cannot_delete_what_it_stored(s3: Storage, writer: Writer) -> None:
@@ -198,7 +182,7 @@ def test_a_storage_that_is_gone(epsilon: Tenant, s3: Storage) -> None:
     run = epsilon.platform.play.refused("backup_tenant", tenant=epsilon.name, **gone)
     assert "127.0.0.1:1" in run.output
     assert epsilon.container_ids() == before
-    assert leftovers(epsilon) == []
+    assert epsilon.leftovers() == []
 
 
 def test_a_root_key_that_is_not_the_right_one(
@@ -217,7 +201,7 @@ def test_a_root_key_that_is_not_the_right_one(
 
 
 def test_a_full_disk(epsilon: Tenant, tmp_path: Path) -> None:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", tmp_path], check=True)
     try:
         run = epsilon.platform.play.refused(
             "backup_tenant", tenant=epsilon.name, platform_backup_repository=str(tmp_path)
@@ -248,21 +232,31 @@ def test_a_damaged_restore_point(epsilon: Tenant, s3: Storage, writer: Writer) -
     assert epsilon.remembers(epsilon.store_something())
 
 
-@pytest.mark.parametrize("seconds", [5, 9])
+# Where a run is killed: while it works beside the tenant, and while the tenant's clients wait.
+MOMENTS = {"beside": Tenant.scratch_runs, "held": Tenant.is_held}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_restore_is_finished_by_running_it_again(
-    epsilon: Tenant, s3: Storage, everything: set[str], seconds: float
+    epsilon: Tenant, s3: Storage, everything: set[str], moment: str
 ) -> None:
     force = {"tenant": epsilon.name, "force": True, **s3.variables}
-    epsilon.platform.play.kill_after(seconds, "restore_tenant", **force)
+    assert epsilon.platform.play.kill_when(
+        partial(MOMENTS[moment], epsilon), "restore_tenant", **force
+    )
     epsilon.platform.play.ok("restore_tenant", **force)
     assert stored(epsilon) <= everything
     settled(epsilon)
 
 
-def test_a_killed_backup_loses_nothing(epsilon: Tenant, s3: Storage) -> None:
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_backup_loses_nothing(epsilon: Tenant, s3: Storage, moment: str) -> None:
     sentence = epsilon.store_something()
-    epsilon.platform.play.kill_after(5, "backup_tenant", tenant=epsilon.name, **s3.variables)
-    epsilon.platform.play.ok("backup_tenant", tenant=epsilon.name, **s3.variables)
+    variables = {"tenant": epsilon.name, **s3.variables}
+    assert epsilon.platform.play.kill_when(
+        partial(MOMENTS[moment], epsilon), "backup_tenant", **variables
+    )
+    epsilon.platform.play.ok("backup_tenant", **variables)
     assert epsilon.remembers(sentence)
     settled(epsilon)
 

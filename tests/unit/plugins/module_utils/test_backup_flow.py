@@ -27,9 +27,13 @@ sys.path.insert(0, os.path.dirname(__file__))
 import tenant_data
 import test_deploy
 
-pytestmark = pytest.mark.skipif(
-    not shutil.which("restic") or os.getuid() != 0, reason="needs restic, and root to give files"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not shutil.which("restic") or os.getuid() != 0,
+        reason="needs restic, and root to give files",
+    ),
+    pytest.mark.usefixtures("quick_repositories"),
+]
 node = test_deploy.node  # a fixture: the engine, with the edge's answers left out
 UID = "0" * 8 + "abcdef01"
 COUNTS = {"episodes": {"ci/a": {"count": 2, "digest": "9"}}, "semantic": {}}

@@ -13,7 +13,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import
     RepositoryError,
 )
 
-pytestmark = pytest.mark.skipif(not shutil.which("restic"), reason="needs restic")
+pytestmark = [
+    pytest.mark.skipif(not shutil.which("restic"), reason="needs restic"),
+    pytest.mark.usefixtures("quick_repositories"),
+]
 TAGS = {"tenant": "acme", "uid": "u", "reason": "manual"}
 
 
