@@ -89,8 +89,10 @@ def test_drift_is_seen_in_words_and_repaired(
     sentence = gamma.store_something()
     before, others = gamma.container_ids(), delta.container_ids()
     break_it(gamma)
+    broken = ours(platform, "ps", gamma)
 
     checked = platform.play.ok("deploy_tenant", "--check", "--diff")
+    assert ours(platform, "ps", gamma) == broken, "a check changes nothing"
     assert set(checked.changed) == {"gamma"}
     said = checked.output[checked.output.index("PLAY") :]
     assert any(word in line for line in said.splitlines() if "gamma" in line or word in line), said
@@ -102,15 +104,9 @@ def test_drift_is_seen_in_words_and_repaired(
     assert delta.container_ids() == others
     assert gamma.remembers(sentence)
 
+
+def test_nothing_is_left_to_repair(platform: Platform) -> None:
     assert platform.play.ok("deploy_tenant").changed == {}
-
-
-def test_a_check_changes_nothing(platform: Platform, gamma: Tenant) -> None:
-    stop_app(gamma)
-    platform.play.ok("deploy_tenant", "--check", "--diff")
-    assert gamma.container("app").status == "exited"
-    platform.play.ok("deploy_tenant")
-    assert gamma.container("app").status == "running"
 
 
 def test_a_paused_tenant_stays_paused(platform: Platform, gamma: Tenant) -> None:
@@ -136,14 +132,18 @@ def test_a_paused_tenant_stays_paused(platform: Platform, gamma: Tenant) -> None
 def test_killed_runs_converge_when_run_again(platform: Platform, delta: Tenant) -> None:
     """Each run has everything to do again but the data, and is killed a bit later."""
     sentence = delta.store_something()
-    for seconds in (2.5, 4, 6):
+    moments = {
+        "a container exists": lambda: ours(platform, "ps", "--all", delta),
+        "all of them run": lambda: len(ours(platform, "ps", delta)) == len(ROLES),
+    }
+    for moment, has_come in moments.items():
         for role in ROLES:
             delta.container(role).remove(force=True)
         delta.route_file.unlink()
-        platform.play.kill_after(seconds, "deploy_tenant", "-l", "delta")
+        assert platform.play.kill_when(has_come, "deploy_tenant", "-l", "delta"), moment
         platform.play.ok("deploy_tenant", "-l", "delta")
-        assert delta.remembers(sentence), seconds
-        assert platform.play.ok("deploy_tenant", "-l", "delta").changed == {}
+        assert delta.remembers(sentence), moment
+    assert platform.play.ok("deploy_tenant", "-l", "delta").changed == {}
 
 
 def test_forty_tenants_networks_exist_at_once(platform: Platform) -> None:
