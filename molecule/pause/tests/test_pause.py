@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import requests
@@ -50,6 +51,19 @@ def eventually(check: Callable[[], bool], seconds: float = 30) -> bool:
     return True
 
 
+def patiently(call: Callable[[], Any], seconds: float = 120) -> Any:
+    """Ask again when told so: on a busy machine waking may take longer than a request waits."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return call()
+        except requests.HTTPError as error:
+            later = error.response.headers.get("Retry-After")
+            if error.response.status_code != 503 or not later or time.monotonic() > deadline:
+                raise
+            time.sleep(float(later))
+
+
 def signals(platform: Platform) -> list[str]:
     return os.listdir(platform.data_dir / "gate/wake")
 
@@ -62,9 +76,11 @@ def sleep_now(platform: Platform, tenant: Tenant) -> str:
 
 
 def forget(tenant: Tenant, project: str = "tests") -> None:
-    """Delete a project with everything in it."""
+    """Delete a project with everything in it, if there is one."""
     body = {"org_id": "ci", "project_id": project}
-    tenant.request("POST", "/api/v2/projects/delete", json=body).raise_for_status()
+    answer = tenant.request("POST", "/api/v2/projects/delete", json=body)
+    if answer.status_code != 404:
+        answer.raise_for_status()
 
 
 def test_the_official_client_wakes_a_paused_tenant_and_nothing_else_does(
@@ -86,7 +102,7 @@ def test_the_official_client_wakes_a_paused_tenant_and_nothing_else_does(
     assert signals(platform) == [] and stopped(running)
 
     with MemMachineClient(api_key=running.key, base_url=running.url) as client:
-        project = client.get_project(org_id="ci", project_id="tests")
+        project = patiently(lambda: client.get_project(org_id="ci", project_id="tests"))
         found = project.memory().search(sentence)
     assert sentence in found.model_dump_json()
     assert runs(running) and signals(platform) == []
@@ -128,7 +144,7 @@ def test_a_tenant_sleeps_when_it_is_idle_and_not_before(
     assert stopped(running) and running.entry["tenant_state"] == "running"
     assert platform.play.ok("deploy_tenant").changed == {}
     assert "because idle since" in platform.play.ok("tenant_info", tenant=running.name).output
-    assert running.add(sentence) and runs(running)
+    assert patiently(lambda: running.add(sentence)) and runs(running)
     assert platform.play.ok("deploy_tenant").changed == {}
 
 
@@ -137,7 +153,7 @@ def test_a_keeper_that_was_killed_comes_back_and_follows_the_signal(
 ) -> None:
     keeper = platform.docker().containers.get(f"{platform.name}-keeper")
     os.kill(keeper.attrs["State"]["Pid"], signal.SIGKILL)
-    assert paused.store_something() and runs(paused)
+    assert patiently(paused.store_something) and runs(paused)
     keeper.reload()
     assert keeper.status == "running"
 
