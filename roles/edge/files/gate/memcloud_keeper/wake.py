@@ -22,9 +22,10 @@ BUSY_SECONDS = 20.0
 # After a wake that failed, signals of that tenant do nothing for this long.
 FAILED_SECONDS = 30.0
 LABELS = {"platform": "memcloud.platform", "tenant": "memcloud.tenant", "uid": "memcloud.uid"}
-# Runs in the container. Bash opens the port itself: no process and no library a try.
+# Runs in the container. Bash opens the port itself: no process and no library a try. Neo4j listens
+# on the container's name alone.
 ANSWERS = (
-    "for ((i = 0; i < $1; i++)); do { : 3<>/dev/tcp/127.0.0.1/$2; } 2>/dev/null && exit 0; "
+    "for ((i = 0; i < $1; i++)); do { : 3<>/dev/tcp/$HOSTNAME/$2; } 2>/dev/null && exit 0; "
     "sleep 0.05; done; exit 1"
 )
 
