@@ -32,7 +32,7 @@ HEALTH = {
         "start_period": "30s",
     },
     "neo4j": {
-        "test": ["CMD", "bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/7687"],
+        "test": ["CMD", "bash", "-c", "exec 3<>/dev/tcp/neo4j/7687"],
         "interval": "30s",
         "timeout": "10s",
         "retries": 5,
