@@ -47,6 +47,16 @@ class EngineError(MemcloudError):
     """The engine cannot be used, or refused something."""
 
 
+@contextlib.contextmanager
+def docker_client(host: str, timeout: int) -> Iterator[Any]:
+    """A C(docker.APIClient) of an engine; what it refuses within is told as an EngineError."""
+    client = Engine(host, timeout).client
+    try:
+        yield client
+    except docker.errors.DockerException as error:
+        raise EngineError(f"the Docker Engine at {host} says: {_reason(error)}") from error
+
+
 class Engine:
     """Calls to one Docker Engine. Every thread gets a connection of its own.
 

@@ -34,7 +34,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
 
 try:
     from docker.errors import DockerException, ImageNotFound
-except ImportError:  # the module reports the missing library; see node_image
+except ImportError:  # reported by docker_client
     DockerException = ImageNotFound = Exception
 
 

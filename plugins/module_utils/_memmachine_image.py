@@ -24,7 +24,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._images import
 
 try:
     from docker.errors import DockerException
-except ImportError:  # the module reports the missing library
+except ImportError:  # reported by docker_client
     DockerException = Exception
 
 

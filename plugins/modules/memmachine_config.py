@@ -215,19 +215,16 @@ format:
 import hashlib
 import os
 import tempfile
-import traceback
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.memcloud.memmachine.plugins.module_utils import _memmachine_config
+from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import (
+    DEFAULT_HOST,
+    docker_client,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
-
-try:
-    import docker
-
-    DOCKER_TRACEBACK = None
-except ImportError:
-    DOCKER_TRACEBACK = traceback.format_exc()
+from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run
 
 MODE = 0o600
 TIMEOUT = 120
@@ -332,7 +329,7 @@ def argument_spec() -> dict[str, Any]:
         },
         "image": {"type": "str", "default": ""},
         "owner": {"type": "int", "default": 30012},
-        "docker_host": {"type": "str", "default": "unix:///var/run/docker.sock"},
+        "docker_host": {"type": "str", "default": DEFAULT_HOST},
     }
 
 
@@ -370,7 +367,15 @@ def write(path: str, text: str, owner: int) -> None:
         raise
 
 
-def run(module: AnsibleModule) -> dict[str, Any]:
+def work(module: AnsibleModule) -> dict[str, Any]:
+    """Do what is asked for; name the file where it cannot be read or written."""
+    try:
+        return keep(module)
+    except OSError as error:
+        raise MemcloudError(f"Cannot write {module.params['path']}: {error}.") from error
+
+
+def keep(module: AnsibleModule) -> dict[str, Any]:
     """Render, check and write; return the result of the task."""
     params = module.params
     outside = ("path", "image", "owner", "docker_host")
@@ -379,8 +384,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     path, before = params["path"], read(params["path"])
     wire = _memmachine_config.format_of(params["version"])
     if text != before and params["image"] and wire != "0.1":
-        client = docker.APIClient(base_url=params["docker_host"], version="auto", timeout=TIMEOUT)
-        _memmachine_config.validate_in_image(client, params["image"], text)
+        with docker_client(params["docker_host"], TIMEOUT) as client:
+            _memmachine_config.validate_in_image(client, params["image"], text)
     changed = text != before or not is_right(path, params["owner"])
     if changed and not module.check_mode:
         write(path, text, params["owner"])
@@ -395,17 +400,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    if module.params["image"] and DOCKER_TRACEBACK is not None:
-        module.fail_json(msg=missing_required_lib("docker"), exception=DOCKER_TRACEBACK)
-    try:
-        result = run(module)
-    except MemcloudError as error:
-        module.fail_json(msg=str(error))
-    except OSError as error:
-        module.fail_json(msg=f"Cannot write {module.params['path']}: {error}.")
-    module.exit_json(**result)
+    """Module entry."""
+    run(AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True), work)
 
 
 if __name__ == "__main__":

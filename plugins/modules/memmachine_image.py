@@ -119,22 +119,18 @@ versions:
   sample: {"memmachine": "0.4.0", "python": "3.13.5", "psycopg2": "2.9.13"}
 """
 
-import traceback
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.memcloud.memmachine.plugins.module_utils import (
     _images,
     _memmachine_image,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
-
-try:
-    import docker
-
-    DOCKER_TRACEBACK = None
-except ImportError:
-    DOCKER_TRACEBACK = traceback.format_exc()
+from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import (
+    DEFAULT_HOST,
+    docker_client,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run
 
 BUILD_TIMEOUT = 1800
 
@@ -150,21 +146,21 @@ def argument_spec() -> dict[str, Any]:
         "revision": {"type": "str", "default": ""},
         "context": {"type": "dict", "default": {}},
         "platform_data_dir": {"type": "path", "required": True},
-        "docker_host": {"type": "str", "default": "unix:///var/run/docker.sock"},
+        "docker_host": {"type": "str", "default": DEFAULT_HOST},
     }
 
 
-def run(module: AnsibleModule) -> dict[str, Any]:
+def work(module: AnsibleModule) -> dict[str, Any]:
     """Provide the image, note it, and return the result of the task."""
     params = module.params
-    client = docker.APIClient(base_url=params["docker_host"], version="auto", timeout=BUILD_TIMEOUT)
     names = ("version", "source", "reference", "interpreter", "mirror", "revision")
-    built = _memmachine_image.ensure_memmachine(
-        client,
-        _memmachine_image.Wanted(**{name: params[name] for name in names}),
-        {path: str(text).encode() for path, text in params["context"].items()},
-        check_mode=module.check_mode,
-    )
+    with docker_client(params["docker_host"], BUILD_TIMEOUT) as client:
+        built = _memmachine_image.ensure_memmachine(
+            client,
+            _memmachine_image.Wanted(**{name: params[name] for name in names}),
+            {path: str(text).encode() for path, text in params["context"].items()},
+            check_mode=module.check_mode,
+        )
     if built.warning:
         module.warn(built.warning)
     return dict(note(module, built), **outputs(built))
@@ -203,20 +199,8 @@ def outputs(built: _memmachine_image.Built) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    if DOCKER_TRACEBACK is not None:
-        module.fail_json(msg=missing_required_lib("docker"), exception=DOCKER_TRACEBACK)
-    try:
-        result = run(module)
-    except MemcloudError as error:
-        module.fail_json(msg=str(error))
-    except docker.errors.DockerException as error:
-        module.fail_json(
-            msg=f"Docker Engine at {module.params['docker_host']}: {error}. "
-            "Is it running? The role docker_node sets it up."
-        )
-    module.exit_json(**result)
+    """Module entry."""
+    run(AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True), work)
 
 
 if __name__ == "__main__":

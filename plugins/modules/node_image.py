@@ -147,19 +147,15 @@ image_labels:
   returned: always
 """
 
-import traceback
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.memcloud.memmachine.plugins.module_utils import _images
-from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
-
-try:
-    import docker
-
-    DOCKER_TRACEBACK = None
-except ImportError:
-    DOCKER_TRACEBACK = traceback.format_exc()
+from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import (
+    DEFAULT_HOST,
+    docker_client,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run
 
 BUILD_TIMEOUT = 1800
 
@@ -186,7 +182,7 @@ def argument_spec() -> dict[str, Any]:
         "mirror": {"type": "str", "default": ""},
         "revision": {"type": "str", "default": ""},
         "platform_data_dir": {"type": "path", "required": True},
-        "docker_host": {"type": "str", "default": "unix:///var/run/docker.sock"},
+        "docker_host": {"type": "str", "default": DEFAULT_HOST},
     }
 
 
@@ -207,13 +203,13 @@ def request_of(params: dict[str, Any]) -> _images.Request:
     )
 
 
-def run(module: AnsibleModule) -> dict[str, Any]:
+def work(module: AnsibleModule) -> dict[str, Any]:
     """Provide the image, note it, and return the result of the task."""
     params = module.params
     kind = params["kind"] or params["name"]
     data_dir = params["platform_data_dir"]
-    client = docker.APIClient(base_url=params["docker_host"], version="auto", timeout=BUILD_TIMEOUT)
-    provided = _images.provide(client, request_of(params), check_mode=module.check_mode)
+    with docker_client(params["docker_host"], BUILD_TIMEOUT) as client:
+        provided = _images.provide(client, request_of(params), check_mode=module.check_mode)
     image = provided.image
     version = image.labels.get(params["version_label"]) or params["version"]
     before = _images.read_images(data_dir).get(kind, {})
@@ -234,20 +230,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    if DOCKER_TRACEBACK is not None:
-        module.fail_json(msg=missing_required_lib("docker"), exception=DOCKER_TRACEBACK)
-    try:
-        result = run(module)
-    except MemcloudError as error:
-        module.fail_json(msg=str(error))
-    except docker.errors.DockerException as error:
-        module.fail_json(
-            msg=f"Docker Engine at {module.params['docker_host']}: {error}. "
-            "Is it running? The role docker_node sets it up."
-        )
-    module.exit_json(**result)
+    """Module entry."""
+    run(AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True), work)
 
 
 if __name__ == "__main__":

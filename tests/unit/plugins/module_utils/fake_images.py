@@ -15,6 +15,8 @@ from docker.errors import APIError, ImageNotFound
 class FakeImages:
     """Stands in for ``docker.APIClient``: builds, imports and pulls succeed unless told not to."""
 
+    api_version = "1.41"
+
     def __init__(self, registry=(), files=None, failure=""):
         self.store = {}
         self.registry = set(registry)

@@ -10,10 +10,13 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import docker
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.memcloud.memmachine.plugins.module_utils import _engine
 from ansible_collections.memcloud.memmachine.plugins.modules import memmachine_config
 
 MODEL = {"provider": "openai", "api_key": "sk-s3cr3t"}
@@ -95,7 +98,7 @@ def test_the_server_of_the_image_is_asked_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[str] = []
-    monkeypatch.setattr(memmachine_config.docker, "APIClient", lambda **given: None)
+    monkeypatch.setattr(docker, "APIClient", lambda **given: mock.Mock(api_version="1.41"))
     monkeypatch.setattr(
         memmachine_config._memmachine_config,
         "validate_in_image",
@@ -116,9 +119,9 @@ def test_a_directory_that_is_missing_is_named(
 def test_a_missing_library_is_named(
     path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memmachine_config, "DOCKER_TRACEBACK", "no docker")
+    monkeypatch.setattr(_engine, "HAS_DOCKER", False)
     result = run(capsys, arguments(path, image="memcloud/memmachine:x"))
-    assert "docker" in result["msg"]
+    assert "Docker SDK" in result["msg"]
 
 
 def test_a_file_that_others_may_read_is_not_right(tmp_path: Path) -> None:

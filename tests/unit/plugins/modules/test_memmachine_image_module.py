@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import docker
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.memcloud.memmachine.plugins.module_utils import _engine
 from ansible_collections.memcloud.memmachine.plugins.module_utils._images import Image, ImageError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._memmachine_image import (
     Built,
@@ -46,7 +49,7 @@ class Node:
 @pytest.fixture
 def node(monkeypatch: pytest.MonkeyPatch) -> Node:
     node = Node()
-    monkeypatch.setattr(memmachine_image.docker, "APIClient", lambda **given: None)
+    monkeypatch.setattr(docker, "APIClient", lambda **given: mock.Mock(api_version="1.41"))
     monkeypatch.setattr(memmachine_image._memmachine_image, "ensure_memmachine", node)
     return node
 
@@ -111,17 +114,17 @@ def test_an_error_says_what_it_says(
     assert run(capsys, tmp_path)["msg"] == "no such version"
 
 
-def test_an_engine_that_does_not_answer_is_named(
+def test_an_engine_that_refuses_is_named(
     node: Node, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    node.error = memmachine_image.docker.errors.DockerException("refused")
+    node.error = docker.errors.DockerException("refused")
     message = run(capsys, tmp_path)["msg"]
     assert "unix:///var/run/docker.sock" in message
-    assert "docker_node" in message
+    assert "refused" in message
 
 
 def test_a_missing_library_is_named(
     node: Node, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memmachine_image, "DOCKER_TRACEBACK", "no docker")
-    assert "docker" in run(capsys, tmp_path)["msg"]
+    monkeypatch.setattr(_engine, "HAS_DOCKER", False)
+    assert "Docker SDK" in run(capsys, tmp_path)["msg"]

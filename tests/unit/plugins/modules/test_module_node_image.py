@@ -13,6 +13,7 @@ import docker
 import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.memcloud.memmachine.plugins.module_utils import _engine
 from ansible_collections.memcloud.memmachine.plugins.modules import node_image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "module_utils"))
@@ -84,12 +85,12 @@ def test_engine_that_does_not_answer(monkeypatch, capsys, tmp_path):
 
     monkeypatch.setattr(docker, "APIClient", refuse)
     result = run(capsys, tmp_path)
-    assert "connection refused" in result["msg"] and "docker_node" in result["msg"]
+    assert "connection refused" in result["msg"] and "setup_node" in result["msg"]
 
 
 def test_missing_library(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(node_image, "DOCKER_TRACEBACK", "traceback")
-    assert "docker" in run(capsys, tmp_path)["msg"]
+    monkeypatch.setattr(_engine, "HAS_DOCKER", False)
+    assert "Docker SDK" in run(capsys, tmp_path)["msg"]
 
 
 def test_documentation_names_every_option():
