@@ -9,14 +9,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
-    FleetVariables,
     run_owner,
     secrets_of,
-    tenants_of,
 )
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call import NodeAction
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._parts import (
     by_tenant,
     call_in_parts,
@@ -25,10 +23,8 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._parts import 
 display = Display()
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    """Runs for one representative of each node, delegated to the node."""
-
-    TRANSFERS_FILES = False
+class ActionModule(NodeAction):
+    """Converges the named tenants, part by part."""
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
@@ -37,12 +33,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         batch = self._task.args["batch"]
-        wanted = set(self._task.args["tenants"])
-        tenants = [tenant for tenant in tenants_of(batch) if tenant["tenant"] in wanted]
-        parsed, _errors = FleetVariables(task_vars, self._templar).tenants(sorted(wanted))
-        secrets = secrets_of(parsed)
+        tenants = self._tenants(self._task.args["tenants"])
+        secrets = secrets_of(self._parsed(tenants, task_vars))
 
-        def call(part: list[dict[str, Any]]) -> dict[str, Any]:
+        def ask(part: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
             arguments = {
                 "platform": json.dumps(batch["platform"]),
                 "tenants": json.dumps(part),
@@ -51,16 +45,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "settle": self._task.args.get("settle", False),
                 "owner": run_owner(task_vars),
             }
-            return dict(
-                self._execute_module(
-                    module_name="memcloud.memmachine.tenant_converge",
-                    module_args=arguments,
-                    task_vars=task_vars,
-                )
-            )
+            return self._ask("tenant_converge", arguments, task_vars)
 
         display.display(f"{batch['node']}: converging {len(tenants)} of its tenants")
-        result.update(changed=False, tenants=call_in_parts(batch, tenants, call, _line))
+        result.update(changed=False, tenants=call_in_parts(batch, tenants, ask, _line))
         return result
 
 

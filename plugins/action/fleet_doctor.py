@@ -9,21 +9,12 @@ import json
 import time
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure
-from ansible.plugins.action import ActionBase
-from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
-    FleetVariables,
-    secrets_of,
-    tenants_of,
-)
-from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call import failure_of
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import secrets_of
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call import NodeAction
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    """Runs for one representative of each node, delegated to the node."""
-
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
+class ActionModule(NodeAction):
+    """Sends the keys with which the doctor asks each tenant."""
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
@@ -32,26 +23,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         batch = self._task.args["batch"]
-        names = [tenant["tenant"] for tenant in tenants_of(batch)]
         probe_keys: dict[str, str] = {}
         if self._task.args.get("probe", True):
-            parsed, _errors = FleetVariables(task_vars, self._templar).tenants(names)
-            probe_keys = {name: known["probe"] for name, known in secrets_of(parsed).items()}
-        try:
-            answer = self._execute_module(
-                module_name="memcloud.memmachine.node_doctor",
-                module_args={
-                    "platform": json.dumps(batch["platform"]),
-                    "tenants": batch["tenants"],
-                    "probe_keys": json.dumps(probe_keys),
-                    "complete": bool(batch.get("complete")),
-                    "controller_time": time.time(),
-                },
-                task_vars=task_vars,
-            )
-            problem = failure_of(batch["node"], answer)
-        except AnsibleConnectionFailure as error:
-            answer, problem = {}, f"node {batch['node']} cannot be reached: {error}"
+            secrets = secrets_of(self._parsed(self._tenants(), task_vars))
+            probe_keys = {name: known["probe"] for name, known in secrets.items()}
+        arguments = {
+            "platform": json.dumps(batch["platform"]),
+            "tenants": batch["tenants"],
+            "probe_keys": json.dumps(probe_keys),
+            "complete": bool(batch.get("complete")),
+            "controller_time": time.time(),
+        }
+        answer, problem = self._ask("node_doctor", arguments, task_vars)
         findings = list(answer.get("findings") or ())
         if problem:
             advice = "see that the node runs and can be reached; then setup_node"

@@ -8,18 +8,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure
-from ansible.plugins.action import ActionBase
-from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import tenants_of
-from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call import failure_of
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call import NodeAction
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report import stated
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    """Runs for one representative of each node, delegated to the node."""
-
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
+class ActionModule(NodeAction):
+    """Asks two modules: what there is, and what differs."""
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
@@ -28,10 +22,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         batch = self._task.args["batch"]
-        facts, problem = self._call("tenant_facts", batch, task_vars)
+        facts, problem = self._by_tenant("tenant_facts", task_vars)
         drift: dict[str, Any] = {}
         if not problem:
-            drift, problem = self._call("tenant_plan", batch, task_vars)
+            drift, problem = self._by_tenant("tenant_plan", task_vars)
         result.update(
             changed=False,
             tenants={
@@ -41,27 +35,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                     "drift": drift.get(tenant["tenant"], {}).get("drift", []),
                     "error": problem or drift.get(tenant["tenant"], {}).get("error") or None,
                 }
-                for tenant in tenants_of(batch)
+                for tenant in self._tenants()
             },
         )
         return result
 
-    def _call(
-        self, module: str, batch: dict[str, Any], task_vars: dict[str, Any]
-    ) -> tuple[dict[str, Any], str]:
+    def _by_tenant(
+        self, module: str, task_vars: dict[str, Any]
+    ) -> tuple[dict[str, dict[str, Any]], str]:
         """A module's answer by tenant, and what went wrong."""
-        try:
-            answer = self._execute_module(
-                module_name="memcloud.memmachine." + module,
-                module_args={
-                    "platform": json.dumps(batch["platform"]),
-                    "tenants": batch["tenants"],
-                },
-                task_vars=task_vars,
-            )
-        except AnsibleConnectionFailure as error:
-            return {}, f"node {batch['node']} cannot be reached: {error}"
-        problem = failure_of(batch["node"], answer)
-        if problem:
-            return {}, problem
-        return {entry["tenant"]: entry for entry in answer["tenants"]}, ""
+        batch = self._task.args["batch"]
+        arguments = {"platform": json.dumps(batch["platform"]), "tenants": batch["tenants"]}
+        answer, problem = self._ask(module, arguments, task_vars)
+        return {entry["tenant"]: entry for entry in answer.get("tenants") or ()}, problem

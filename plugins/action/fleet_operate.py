@@ -9,15 +9,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
-    FleetVariables,
     access_of,
     run_owner,
     secrets_of,
-    tenants_of,
 )
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call import NodeAction
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._parts import (
     by_tenant,
     call_in_parts,
@@ -26,11 +24,8 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._parts import 
 display = Display()
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    """Runs for one representative of each node, delegated to the node."""
-
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
+class ActionModule(NodeAction):
+    """Does it part by part; in check mode it says what it would do."""
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
@@ -40,8 +35,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         task_vars = task_vars or {}
         given = self._task.args
         batch, operation = given["batch"], str(given["operation"])
-        all_of_them = tenants_of(batch)
-        names = given.get("tenants") or [tenant["tenant"] for tenant in all_of_them]
+        tenants = self._tenants(given.get("tenants") or None)
+        names = [tenant["tenant"] for tenant in tenants]
         if self._task.check_mode:
             result.update(
                 changed=False,
@@ -50,15 +45,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 msg=f"check mode: {operation} of {', '.join(names)} was not done",
             )
             return result
-        tenants = [tenant for tenant in all_of_them if tenant["tenant"] in set(names)]
-        parsed, _errors = FleetVariables(task_vars, self._templar).tenants(sorted(names))
+        parsed = self._parsed(tenants, task_vars)
         secrets = secrets_of(parsed)
         single = given.get("tenant_params") or {}
         params = {name: {**(given.get("params") or {}), **single.get(name, {})} for name in names}
         access = access_of(parsed, params) if given.get("repository") else {}
         private = {name: {**(given.get("private") or {}), **access.get(name, {})} for name in names}
 
-        def call(part: list[dict[str, Any]]) -> dict[str, Any]:
+        def ask(part: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
             arguments = {
                 "operation": operation,
                 "platform": json.dumps(batch["platform"]),
@@ -68,16 +62,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "private": by_tenant(private, part),
                 "owner": f"{run_owner(task_vars)}, {operation}",
             }
-            return dict(
-                self._execute_module(
-                    module_name="memcloud.memmachine.tenant_operate",
-                    module_args=arguments,
-                    task_vars=task_vars,
-                )
-            )
+            return self._ask("tenant_operate", arguments, task_vars)
 
         display.display(f"{batch['node']}: {operation} of {len(tenants)} of its tenants")
-        entries = call_in_parts(batch, tenants, call, _line)
+        entries = call_in_parts(batch, tenants, ask, _line)
         changed = any(entry.get("changed") for entry in entries.values())
         result.update(changed=changed, tenants=entries)
         return result

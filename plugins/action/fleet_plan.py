@@ -9,23 +9,18 @@ import json
 from collections import Counter
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
-    run_owner,
-    tenants_of,
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import run_owner
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call import (
+    NodeAction,
+    all_failed,
 )
-from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call import failure_of
 
 display = Display()
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    """Runs for one representative of each node, delegated to the node."""
-
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
+class ActionModule(NodeAction):
+    """Says what would be done, and does nothing."""
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
@@ -41,31 +36,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "settle": self._task.args.get("settle", False),
             "owner": run_owner(task_vars),
         }
-        try:
-            answer = self._execute_module(
-                module_name="memcloud.memmachine.tenant_plan",
-                module_args=arguments,
-                task_vars=task_vars,
-            )
-            problem = failure_of(batch["node"], answer)
-        except AnsibleConnectionFailure as error:
-            answer, problem = {}, f"node {batch['node']} cannot be reached: {error}"
-        names = [tenant["tenant"] for tenant in tenants_of(batch)]
-        if problem:
-            drifted = [{"tenant": name, "error": f"{name}: {problem}"} for name in names]
-        else:
-            drifted = answer["tenants"]
+        answer, problem = self._ask("tenant_plan", arguments, task_vars)
+        tenants = self._tenants()
+        drifted = all_failed(tenants, problem) if problem else answer["tenants"]
         for entry in drifted:
             entry["representative"] = batch["representative"]
         quiet = bool(self._task.args.get("quiet"))
         if not quiet:
-            display.display(f"{batch['node']}: {len(names)} checked, {len(drifted)} drifted")
+            display.display(f"{batch['node']}: {len(tenants)} checked, {len(drifted)} drifted")
         for entry in drifted if not quiet else ():
             for line in _lines(entry):
                 display.display(f"  {entry['tenant']}: {line}")
         result.update(
             changed=False,
-            checked=len(names),
+            checked=len(tenants),
             drifted=drifted,
             missing_versions=answer.get("missing_versions", []),
         )

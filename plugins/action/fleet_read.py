@@ -8,18 +8,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure
-from ansible.plugins.action import ActionBase
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import tenants_of
-from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call import failure_of
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call import NodeAction
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report import stated
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    """Runs for one representative of each node, delegated to the node."""
-
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
+class ActionModule(NodeAction):
+    """Reads rows of one kind: registry, journal or stats."""
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
@@ -29,20 +24,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         given = self._task.args
         batch = given["batch"]
         node, platform = batch["node"], batch["platform"]
-        try:
-            answer = self._execute_module(
-                module_name="memcloud.memmachine.tenant_read",
-                module_args={
-                    "about": given["about"],
-                    "platform": json.dumps(platform),
-                    "tenants": batch["tenants"],
-                    "since": str(given.get("since") or ""),
-                },
-                task_vars=task_vars or {},
-            )
-            problem = failure_of(node, answer)
-        except AnsibleConnectionFailure as error:
-            answer, problem = {}, f"node {node} cannot be reached: {error}"
+        arguments = {
+            "about": given["about"],
+            "platform": json.dumps(platform),
+            "tenants": batch["tenants"],
+            "since": str(given.get("since") or ""),
+        }
+        answer, problem = self._ask("tenant_read", arguments, task_vars or {})
         rows = [
             {**row, "node": node, "platform": platform["name"]} for row in answer.get("rows") or ()
         ]

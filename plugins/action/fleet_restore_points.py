@@ -8,13 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inputs import backup_access
-from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
-    FleetVariables,
-    tenants_of,
-)
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call import NodeAction
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._parts import (
     by_tenant,
     call_in_parts,
@@ -23,11 +19,8 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._parts import 
 display = Display()
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    """Runs for one representative of each node, delegated to the node or to the controller."""
-
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
+class ActionModule(NodeAction):
+    """Is delegated to the node, or to the controller where no node may do it."""
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
@@ -37,10 +30,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         task_vars = task_vars or {}
         given = self._task.args
         batch, action = given["batch"], str(given["action"])
-        all_of_them = tenants_of(batch)
-        names = given.get("tenants") or [tenant["tenant"] for tenant in all_of_them]
-        tenants = [tenant for tenant in all_of_them if tenant["tenant"] in set(names)]
-        parsed, _errors = FleetVariables(task_vars, self._templar).tenants(sorted(names))
+        tenants = self._tenants(given.get("tenants") or None)
         prune = bool(given.get("prune_credentials"))
         repositories = {
             tenant.name: {
@@ -48,21 +38,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "keep": dict(tenant.tier.backup),
                 "share": str(given.get("share") or ""),
             }
-            for tenant, platform in parsed
+            for tenant, platform in self._parsed(tenants, task_vars)
         }
 
-        def call(part: list[dict[str, Any]]) -> dict[str, Any]:
+        def ask(part: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
             arguments = {"action": action, "repositories": by_tenant(repositories, part)}
-            return dict(
-                self._execute_module(
-                    module_name="memcloud.memmachine.restore_points",
-                    module_args=arguments,
-                    task_vars=task_vars,
-                )
-            )
+            return self._ask("restore_points", arguments, task_vars)
 
         display.display(f"{batch['node']}: restore points of {len(tenants)} of its tenants")
-        entries = call_in_parts(batch, tenants, call, _line)
+        entries = call_in_parts(batch, tenants, ask, _line)
         changed = any(entry.get("changed") for entry in entries.values())
         result.update(changed=changed, tenants=entries)
         return result

@@ -1,12 +1,66 @@
 # Copyright: (c) 2026, memcloud contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What went wrong when a node was called, in words for the operator."""
+"""Calling a module on a node for its tenants, and what went wrong then, in words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import Platform
+from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
+    FleetVariables,
+    tenants_of,
+)
+
+
+class NodeAction(ActionBase):  # type: ignore[misc]
+    """Runs for one representative of each node, delegated to the node; its argument is a batch."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def _tenants(self, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
+        """The tenants of the batch that are worked on, all of them where none are named."""
+        tenants = tenants_of(self._task.args["batch"])
+        wanted = None if names is None else set(names)
+        return [tenant for tenant in tenants if wanted is None or tenant["tenant"] in wanted]
+
+    def _parsed(
+        self, tenants: Iterable[Mapping[str, Any]], task_vars: dict[str, Any]
+    ) -> list[tuple[Tenant, Platform]]:
+        """The same tenants with what no batch carries, such as the keys of their secrets."""
+        names = sorted(tenant["tenant"] for tenant in tenants)
+        parsed, _errors = FleetVariables(task_vars, self._templar).tenants(names)
+        return parsed
+
+    def _ask(
+        self, module: str, arguments: dict[str, Any], task_vars: dict[str, Any]
+    ) -> tuple[dict[str, Any], str]:
+        """What a module answers on the node, or nothing and what went wrong."""
+        node = self._task.args["batch"]["node"]
+        try:
+            answer = self._execute_module(
+                module_name="memcloud.memmachine." + module,
+                module_args=arguments,
+                task_vars=task_vars,
+            )
+        except AnsibleConnectionFailure as error:
+            return {}, f"node {node} cannot be reached: {error}"
+        problem = failure_of(node, answer)
+        return ({}, problem) if problem else (dict(answer), "")
+
+
+def all_failed(tenants: Iterable[Mapping[str, Any]], problem: str) -> list[dict[str, Any]]:
+    """An entry with the same problem for each tenant, by its name."""
+    return [
+        {"tenant": tenant["tenant"], "error": f"{tenant['tenant']}: {problem}"}
+        for tenant in tenants
+    ]
 
 
 def failure_of(node: str, answer: Mapping[str, Any]) -> str:
