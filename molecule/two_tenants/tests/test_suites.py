@@ -1,7 +1,8 @@
 """Suites that stand for themselves, run side by side: one of them keeps a stream open for minutes.
 
 tests/clients: the official library, mem-cli and the MCP SDK, unchanged, with only URL and key.
-tests/integration: firewall and edge of the node, tried with tenants that are made up.
+tests/integration: firewall and edge of the node, tried with tenants that are made up; the hook for
+DNS records against a name server.
 """
 
 from __future__ import annotations
@@ -51,8 +52,9 @@ def node(platform: Platform) -> subprocess.Popen[str]:
         "MEMCLOUD_DATA_DIR": str(platform.data_dir),
         "MEMCLOUD_MODEL_ENDPOINT": f"{platform.node_address}:{demo_model_port}",
     }
-    suites = ["tests/integration/test_firewall.py", "tests/integration/test_edge.py"]
-    return start(variables, *([*PYTEST, suite] for suite in suites))
+    suites = ("firewall", "edge", "forward", "dns_hook")
+    commands = ([*PYTEST, f"tests/integration/test_{suite}.py"] for suite in suites)
+    return start(variables, *commands)
 
 
 @pytest.fixture(scope="module")
