@@ -4,8 +4,9 @@
 """Requests for a tenant that moved away, passed on until no resolver remembers this node.
 
 TLS is passed through by the hostname that the client names in clear (SNI): the new node shows its
-own certificate and decides with its own gate, and this node reads nothing. Without TLS the plain
-requests are passed on.
+own certificate and decides with its own gate, and this node reads nothing. Connections that
+clients keep open from before end at this node: they are told to come again, on a new one. Without
+TLS the plain requests are passed on.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 
 _SUFFIX = ".moved.yml"
+_RETRY_SECONDS = 1
 
 
 def forward_path(data_dir: str, tenant: str) -> str:
@@ -30,7 +32,7 @@ def forward_path(data_dir: str, tenant: str) -> str:
 def forward_text(
     tenant: str, hostname: str, address: str, port: int, tls: bool, until: float
 ) -> str:
-    """The file's text for Traefik. Its first router is named after the moment of its end.
+    """The file's text for Traefik. Its routers are named after the moment of their end.
 
     :param address: name or address of the new node.
     :param port: of the new node's edge.
@@ -40,20 +42,31 @@ def forward_text(
         raise MemcloudError(f"{tenant}: {hostname} cannot be passed on to {address!r}")
     name = f"{tenant}-moved-until-{int(until)}"
     server = f"{_bracketed(address)}:{port}"
+    http: dict[str, Any] = {"rule": f"Host(`{hostname}`)", "service": name}
+    servers: list[dict[str, str]] = []
+    document: dict[str, Any] = {}
     if tls:
-        router: dict[str, Any] = {
+        passed: dict[str, Any] = {
             "entryPoints": ["websecure"],
             "rule": f"HostSNI(`{hostname}`)",
             "service": name,
             "tls": {"passthrough": True},
         }
-        service: dict[str, Any] = {"loadBalancer": {"servers": [{"address": server}]}}
-        kind = "tcp"
+        service = {"loadBalancer": {"servers": [{"address": server}]}}
+        document["tcp"] = {"routers": {name: passed}, "services": {name: service}}
+        # Only what comes on a connection from before gets here, and a service without a server
+        # answers 503. Host() would take new connections, too, from the route above.
+        http["rule"] = "HostRegexp(`^{}$`)".format(hostname.replace(".", r"\."))
+        http |= {"entryPoints": ["websecure"], "tls": {}, "middlewares": [name]}
+        answer = {"Connection": "close", "Retry-After": str(_RETRY_SECONDS)}
+        middlewares = {name: {"headers": {"customResponseHeaders": answer}}}
+        document["http"] = {"middlewares": middlewares}
     else:
-        router = {"entryPoints": ["web"], "rule": f"Host(`{hostname}`)", "service": name}
-        service = {"loadBalancer": {"servers": [{"url": f"http://{server}"}]}}
-        kind = "http"
-    document = {kind: {"routers": {name: router}, "services": {name: service}}}
+        http |= {"entryPoints": ["web"]}
+        servers = [{"url": f"http://{server}"}]
+    document.setdefault("http", {}).update(
+        routers={name: http}, services={name: {"loadBalancer": {"servers": servers}}}
+    )
     return json.dumps(document, indent=2) + "\n"
 
 
@@ -81,8 +94,7 @@ def _until(path: str) -> float:
     try:
         with open(path, encoding="utf-8") as handle:
             document = json.load(handle)
-        (kind,) = document
-        (name,) = document[kind]["routers"]
+        (name,) = document["http"]["routers"]
         return float(name.rpartition("-")[2])
     except (OSError, ValueError, KeyError, TypeError):
         return 0.0

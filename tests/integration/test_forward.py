@@ -11,6 +11,7 @@ certificate of its own.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import socket
@@ -76,29 +77,45 @@ def edge_port() -> int:
     return int(settings["entryPoints"]["websecure"]["address"].rpartition(":")[2])
 
 
-def ask(authority: Path) -> str:
-    """What the old node's edge answers under the tenant's hostname."""
-    context = ssl.create_default_context(cafile=str(authority))
-    with socket.create_connection(("127.0.0.1", edge_port()), 5) as plain:
-        connection = http.client.HTTPSConnection(HOSTNAME, timeout=5)
-        connection.sock = context.wrap_socket(plain, server_hostname=HOSTNAME)
-        connection.request("GET", "/", headers={"Authorization": "Bearer mb_key"})
-        return connection.getresponse().read().decode()
+def connect(context: ssl.SSLContext) -> http.client.HTTPSConnection:
+    """A connection of a client that takes the old node for the tenant's."""
+    plain = socket.create_connection(("127.0.0.1", edge_port()), 5)
+    connection = http.client.HTTPSConnection(HOSTNAME, timeout=5)
+    connection.sock = context.wrap_socket(plain, server_hostname=HOSTNAME)
+    return connection
 
 
-def test_the_new_node_shows_its_own_certificate_and_gets_the_key(new_node):
+def ask(connection: http.client.HTTPSConnection) -> tuple[http.client.HTTPResponse, str]:
+    connection.request("GET", "/", headers={"Authorization": "Bearer mb_key"})
+    answer = connection.getresponse()
+    return answer, answer.read().decode()
+
+
+def test_new_connections_reach_the_new_node_and_kept_ones_are_ended(new_node):
     port, authority = new_node
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    kept = connect(trusting)  # what it talks to is the old node's own edge
+    assert ask(kept)[0].status == 404
     path = forward_path(str(DATA_DIR), "moved")
     text = forward_text("moved", HOSTNAME, "127.0.0.1", port, True, time.time() + 60)
     atomic_write(path, text, 0o640, 0, TRAEFIK_UID)
     try:
         deadline = time.monotonic() + 10
+        checking = ssl.create_default_context(cafile=str(authority))
         while True:
             try:
-                assert ask(authority) == f"new node, {HOSTNAME}, Bearer mb_key"
+                connection = connect(checking)
                 break
             except (ssl.SSLError, ConnectionError):  # the old node's own certificate
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
+        with contextlib.closing(connection):
+            assert ask(connection)[1] == f"new node, {HOSTNAME}, Bearer mb_key"
+        answer, _text = ask(kept)
+        assert answer.status == 503
+        assert answer.headers["Retry-After"] == "1"
+        assert answer.will_close
     finally:
         os.unlink(path)
+        kept.close()

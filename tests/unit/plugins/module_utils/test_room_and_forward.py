@@ -47,6 +47,20 @@ def test_tls_is_passed_through_by_hostname():
     assert service["loadBalancer"]["servers"] == [{"address": "192.0.2.7:443"}]
 
 
+def test_connections_from_before_are_told_to_come_again():
+    text = forward_text("acme", "acme.example.com", "192.0.2.7", 443, True, 1_800_000_000)
+    http = json.loads(text)["http"]
+    (router,) = http["routers"].values()
+    assert router["rule"] == r"HostRegexp(`^acme\.example\.com$`)"
+    assert router["tls"] == {}
+    assert http["services"][router["service"]]["loadBalancer"]["servers"] == []
+    (middleware,) = (http["middlewares"][name] for name in router["middlewares"])
+    assert middleware["headers"]["customResponseHeaders"] == {
+        "Connection": "close",
+        "Retry-After": "1",
+    }
+
+
 def test_plain_requests_are_passed_on_by_host_header():
     text = forward_text("acme", "acme.example.com", "2001:db8::7", 80, False, 1_800_000_000)
     (service,) = json.loads(text)["http"]["services"].values()
