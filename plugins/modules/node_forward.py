@@ -13,6 +13,7 @@ author: memcloud contributors (@memcloud)
 description:
   - Writes, or takes away, the route by which the edge of a tenant's old node passes its requests
     on. TLS is passed through unread; the new node shows its certificate and checks the keys.
+  - Nothing is written where the node has no route of the tenant: nobody was led there.
   - Takes away those of other tenants whose time is over, too.
 options:
   data_dir:
@@ -86,7 +87,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.memcloud.memmachine.plugins.module_utils._converge import atomic_write
-from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import TRAEFIK_UID
+from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
+    TRAEFIK_UID,
+    TenantPaths,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._forward import (
     ended_forwards,
     forward_path,
@@ -99,23 +103,22 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._module import
 def work(module: AnsibleModule) -> dict[str, Any]:
     """Write or take away the route, and those that have ended."""
     params = module.params
-    path = forward_path(params["data_dir"], params["tenant"])
-    there = os.path.exists(path)
-    result: dict[str, Any] = {"path": path}
+    data_dir, present = params["data_dir"], params["state"] == "present"
+    path = forward_path(data_dir, params["tenant"])
+    written = present and os.path.exists(TenantPaths.of(data_dir, params["tenant"]).route)
+    removed = not present and os.path.exists(path)
     if module.check_mode:
-        ended = ended_forwards(params["data_dir"])
-    elif params["state"] == "present":
-        until = time.time() + params["seconds"]
-        names = ("tenant", "hostname", "address", "port", "tls")
-        text = forward_text(*(params[name] for name in names), until)
-        atomic_write(path, text, 0o640, 0, TRAEFIK_UID)
-        ended = remove_ended(params["data_dir"])
+        ended = ended_forwards(data_dir)
     else:
-        if there:
+        if written:
+            names = ("tenant", "hostname", "address", "port", "tls")
+            text = forward_text(*(params[name] for name in names), time.time() + params["seconds"])
+            atomic_write(path, text, 0o640, 0, TRAEFIK_UID)
+        elif removed:
             os.unlink(path)
-        ended = remove_ended(params["data_dir"])
-    changed = params["state"] == "present" or there or bool(ended)
-    return {**result, "changed": changed, "ended": [other for other in ended if other != path]}
+        ended = remove_ended(data_dir)
+    changed = written or removed or bool(ended)
+    return {"path": path, "changed": changed, "ended": [other for other in ended if other != path]}
 
 
 def main() -> None:
