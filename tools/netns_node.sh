@@ -3,16 +3,17 @@
 # host name), with nothing but SSH and Python. What is installed and started in it (a Docker Engine too) is its own.
 #
 # Usage: tools/netns_node.sh create NAME [SUITE]   prints the connection variables of the node as YAML
+#        tools/netns_node.sh copy NAME FROM        the same for a copy of a node whose engine has been stopped
 #        tools/netns_node.sh destroy NAME
 #        tools/netns_node.sh reboot NAME           stops every process of the node and starts its SSH server again
 #        tools/netns_node.sh run NAME COMMAND…     runs a command in the node
 # NODE_LINK is the first three numbers of the /24 between this machine and the node (default 10.201.0).
 set -euo pipefail
 
-action=${1:?create, destroy, reboot or run}
+action=${1:?create, copy, destroy, reboot or run}
 name=${2:?name of the node}
-link=${NODE_LINK:-10.201.0}
 home=${NODE_HOME:-/var/tmp/memcloud-node}/$name
+link=${NODE_LINK:-$(cat "$home/link" 2>/dev/null || echo 10.201.0)}
 root=$home/root
 here=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -28,6 +29,32 @@ alive() {
 in_node() {
     nsenter --target "$(init_pid)" --mount --net --uts --ipc --pid --root \
         env -i --chdir=/root HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
+}
+
+name_it() {
+    printf '127.0.0.1 localhost %s\n::1 localhost\n' "$name" >"$root/etc/hosts"
+}
+
+give_key() {
+    install -d -m 0700 "$home" "$root/root/.ssh"
+    [ -e "$home/id" ] || ssh-keygen -q -t ed25519 -N '' -C "$name" -f "$home/id"
+    install -m 0600 "$home/id.pub" "$root/root/.ssh/authorized_keys"
+}
+
+# As machines are made from an image: the same files, another name, other keys, another engine. Layers of images, which
+# engines read and never change, are shared on the disk.
+copy_root() {
+    local from=$1 layers=var/lib/docker/overlay2
+    mkdir -p "$root"
+    tar --create --directory="$from" --exclude=./dev --exclude="./$layers" --exclude=./var/lib/docker/containers . |
+        tar --extract --directory="$root"
+    mkdir -p "$root/dev"
+    [ ! -d "$from/$layers" ] || cp --archive --link "$from/$layers" "$root/$layers"
+    rm -f "$root"/etc/ssh/ssh_host_*_key* "$root/etc/machine-id" "$root/etc/docker/key.json" \
+        "$root/var/lib/docker/engine-id" "$root/var/run/docker.pid"
+    chroot "$root" ssh-keygen -A >/dev/null
+    name_it
+    give_key
 }
 
 make_root() {
@@ -47,10 +74,8 @@ make_root() {
     cp -r /usr/local/share/ca-certificates/. "$root/usr/local/share/ca-certificates/"
     chroot "$root" update-ca-certificates >/dev/null 2>&1
     cp /etc/pip.conf "$root/etc/pip.conf" 2>/dev/null || true # only where this machine has one
-    printf '127.0.0.1 localhost %s\n::1 localhost\n' "$name" >"$root/etc/hosts"
-    install -d -m 0700 "$home" "$root/root/.ssh"
-    [ -e "$home/id" ] || ssh-keygen -q -t ed25519 -N '' -C "$name" -f "$home/id"
-    install -m 0600 "$home/id.pub" "$root/root/.ssh/authorized_keys"
+    name_it
+    give_key
     cat >"$root/usr/local/sbin/first-process" <<'EOF'
 #!/usr/bin/python3
 # Collects the orphans, as an init system does, and starts nothing but the SSH server.
@@ -67,6 +92,7 @@ EOF
 }
 
 link_up() {
+    echo "$link" >"$home/link"
     ip netns list | grep -qw "mcn-$name" && return
     ip netns add "mcn-$name"
     ip link add "mcn-$name" type veth peer name eth0 netns "mcn-$name"
@@ -146,9 +172,12 @@ stop() {
 }
 
 case $action in
-create)
+create | copy)
     alive || {
-        make_root "${3:-trixie}"
+        case $action in
+        create) make_root "${3:-trixie}" ;;
+        copy) copy_root "${home%/*}/${3:?node to copy}/root" ;;
+        esac
         link_up
         start
     }

@@ -1,168 +1,182 @@
-"""A tenant on another machine works, is checked and comes back after a reboot, all over SSH."""
+"""Two machines, over SSH: a tenant works on one, survives its reboot, and moves to the other."""
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 from pathlib import Path
-from typing import Any
 
+import docker
 import pytest
 import requests
-import testinfra
-import yaml
-from support.playbook import CHECKOUT, Playbooks
+from support.platform import Platform
+from support.playbook import Playbooks
+from support.remote import Machine, RemoteTenant
+from support.writer import Writer
 
-INVENTORY = CHECKOUT / ".cache/remote-node/inventory"
-HOSTNAME = "remote.rn.memcloud.localhost"
-
-
-@pytest.fixture(scope="module")
-def connection() -> dict[str, Any]:
-    nodes = yaml.safe_load((INVENTORY / "nodes.yml").read_text())
-    return dict(nodes["nodes"]["hosts"]["remote1"])
+NAME = "remote"
 
 
-@pytest.fixture(scope="module")
-def node(connection: dict[str, Any]) -> Any:
-    """The machine, over SSH."""
-    known_hosts = Path(connection["ansible_ssh_private_key_file"]).parent / "known_hosts"
-    return testinfra.get_host(
-        f"ssh://root@{connection['ansible_host']}",
-        ssh_identity_file=connection["ansible_ssh_private_key_file"],
-        ssh_extra_args=f"-o UserKnownHostsFile={known_hosts}",
-    )
+@pytest.fixture(scope="session")
+def old(platform: Platform) -> Machine:
+    return Machine.of(platform, "remote1")
 
 
-@pytest.fixture(scope="module")
-def play() -> Playbooks:
-    return Playbooks(INVENTORY)
+@pytest.fixture(scope="session")
+def new(platform: Platform) -> Machine:
+    return Machine.of(platform, "remote2")
 
 
-class Client:
-    """The tenant's customer, on this machine: the name stands for the node's address."""
-
-    def __init__(self, address: str) -> None:
-        self.session = requests.Session()
-        self.session.trust_env = False  # REQUESTS_CA_BUNDLE would count for more than verify
-        self.session.headers["Host"] = HOSTNAME
-        self.session.headers["Authorization"] = "Bearer " + self.key
-        self.session.verify = str(INVENTORY / ".secrets/ca.crt")
-        self.session.mount("https://", Named())
-        self.url = f"https://{address}"
-
-    @property
-    def key(self) -> str:
-        return (INVENTORY / ".secrets/keys/remote.key").read_text().strip()
-
-    def post(self, path: str, **body: Any) -> requests.Response:
-        body = {"org_id": "ci", "project_id": "remote", **body}
-        return self.session.post(f"{self.url}/api/v2/memories{path}", json=body, timeout=30)
-
-    def remembers(self, sentence: str) -> bool:
-        answer = self.post("/search", query=sentence, top_k=3)
-        return answer.status_code == 200 and sentence in answer.text
+@pytest.fixture(scope="session")
+def authorities(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Each node signs for itself: the customer trusts both."""
+    path = tmp_path_factory.mktemp("trust") / "ca.crt"
+    names = ("ca-remote1.crt", "ca-remote2.crt")
+    path.write_text("\n".join((platform.secrets / name).read_text() for name in names))
+    return str(path)
 
 
-class Named(requests.adapters.HTTPAdapter):
-    """Checks the certificate against the tenant's name, whatever address was called."""
-
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        options |= {"server_hostname": HOSTNAME, "assert_hostname": HOSTNAME}
-        super().init_poolmanager(*arguments, **options)
+@pytest.fixture(scope="session")
+def client(platform: Platform, old: Machine, authorities: str) -> RemoteTenant:
+    """The tenant's customer, who goes to the first machine and hears of no other address."""
+    return RemoteTenant(platform, NAME, old.address, authorities)
 
 
-@pytest.fixture(scope="module")
-def client(connection: dict[str, Any]) -> Client:
-    return Client(connection["ansible_host"])
+@pytest.fixture(scope="session")
+def client_of_new(platform: Platform, new: Machine, authorities: str) -> RemoteTenant:
+    """A customer whose resolver knows the second machine alone."""
+    return RemoteTenant(platform, NAME, new.address, authorities)
 
 
-def wait_until_it_remembers(client: Client, sentence: str) -> None:
-    import time
-
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        try:
-            if client.remembers(sentence):
-                return
-        except requests.RequestException:
-            pass
-        time.sleep(1)
-    pytest.fail(f"not found again: {sentence}")
+def test_each_machine_has_an_engine_of_its_own(old: Machine, new: Machine) -> None:
+    assert [machine.sh("hostname") for machine in (old, new)] == ["remote1", "remote2"]
+    here = docker.from_env().info()["ID"]
+    assert len({here, old.engine(), new.engine()}) == 3
 
 
-def run_on_node(*command: str) -> str:
-    tool = [str(CHECKOUT / "tools/netns_node.sh"), *command]
-    return subprocess.run(tool, check=True, capture_output=True, text=True, timeout=60).stdout
+def test_a_tenant_goes_to_a_node_with_room(platform: Platform) -> None:
+    """The first machine has networks for one tenant: the next one goes to the other machine."""
+    assert platform.tenant(NAME).entry["tenant_node"] == "remote1"
+    second = platform.create("second")
+    assert second.entry["tenant_node"] == "remote2"
+    second.entry_file.unlink()  # it was not deployed
 
 
-def test_the_machine_is_not_this_one(node: Any) -> None:
-    assert node.check_output("hostname") == "remote"
-    here = subprocess.run(["docker", "info", "-f", "{{.ID}}"], capture_output=True, text=True)
-    there = node.check_output(
-        "/opt/memcloud/venv/bin/python -c 'import docker; print(docker.from_env().info()[\"ID\"])'"
-    )
-    assert here.stdout.strip() != there.strip()
+def test_stores_and_finds_a_memory(client: RemoteTenant) -> None:
+    assert client.remembers(client.store_something())
 
 
-def test_stores_and_finds_a_memory(client: Client) -> None:
-    assert client.post("", messages=[{"content": "Otters hold hands"}]).status_code == 200
-    assert client.remembers("Otters hold hands")
+def test_the_key_counts_there_too(client: RemoteTenant) -> None:
+    assert client.request("GET", "/api/v2/health", key="").status_code == 401
 
 
-def test_the_key_counts_there_too(client: Client) -> None:
-    answer = client.session.get(client.url + "/api/v2/health", headers={"Authorization": ""})
-    assert answer.status_code == 401
-
-
-def test_only_the_edge_can_be_reached_from_outside(connection: dict[str, Any]) -> None:
-    import socket
-
+def test_only_the_edge_can_be_reached_from_outside(old: Machine) -> None:
     reached = []
     for port in (5432, 7474, 7687, 8080, 9080, 9081, 9082, 9083):
         try:
-            socket.create_connection((connection["ansible_host"], port), 1).close()
+            socket.create_connection((old.address, port), 1).close()
             reached.append(port)
         except OSError:
             pass
     assert reached == []
 
 
-def test_the_root_key_is_not_on_the_machine(node: Any) -> None:
-    root_key = (INVENTORY / ".secrets/root_key").read_text().strip()
-    found = node.run("grep -rsF -- '%s' /var/lib/memcloud /etc /root /opt/memcloud" % root_key)
+def test_the_root_key_is_not_on_the_machine(platform: Platform, old: Machine) -> None:
+    root_key = (platform.secrets / "root_key").read_text().strip()
+    found = old.host.run(f"grep -rsF -- '{root_key}' /var/lib/memcloud /etc /root /opt/memcloud")
     assert found.stdout == ""
 
 
-def test_information_comes_over_ssh(play: Playbooks, tmp_path: Path) -> None:
+def test_information_comes_over_ssh(platform: Platform, tmp_path: Path) -> None:
     report = tmp_path / "info.json"
-    play.ok("tenant_info", result_file=str(report))
+    platform.play.ok("tenant_info", result_file=str(report))
     (entry,) = json.loads(report.read_text())
-    assert (entry["tenant"], entry["node"], entry["state"]) == ("remote", "remote1", "running")
+    assert (entry["tenant"], entry["node"], entry["state"]) == (NAME, "remote1", "running")
 
 
 def test_memories_survive_a_restart_of_the_engine(
-    node: Any, client: Client, play: Playbooks
+    platform: Platform, old: Machine, client: RemoteTenant
 ) -> None:
     """One command brings everything back where there is no init system to do it."""
-    client.post("", messages=[{"content": "Ravens remember faces"}])
-    pid = node.file("/var/run/docker.pid").content_string.strip()
-    node.check_output(f"kill {pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.1; done")
-    play.ok("setup_node", timeout=300)
-    wait_until_it_remembers(client, "Ravens remember faces")
+    sentence = client.store_something()
+    pid = old.host.file("/var/run/docker.pid").content_string.strip()
+    old.sh(f"kill {pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.1; done")
+    platform.play.ok("setup_node", "--limit", "remote1", timeout=300)
+    assert client.remembers(sentence, 120)
 
 
-def test_the_node_comes_back_after_a_reboot(client: Client, play: Playbooks) -> None:
-    client.post("", messages=[{"content": "Elephants never forget"}])
-    run_on_node("reboot", "remote")
-    play.ok("setup_node", timeout=300)
-    play.ok("deploy_tenant", timeout=300)
-    wait_until_it_remembers(client, "Elephants never forget")
-    assert play.ok("deploy_tenant").changed == {}
+def test_the_node_comes_back_after_a_reboot(
+    platform: Platform, old: Machine, client: RemoteTenant
+) -> None:
+    sentence = client.store_something()
+    old.reboot()
+    platform.play.ok("setup_node", "--limit", "remote1", timeout=300)
+    platform.play.ok("deploy_tenant", timeout=300)
+    assert client.remembers(sentence, 120)
+    assert platform.play.ok("deploy_tenant").changed == {}
 
 
-def test_python_on_the_node_is_checked(play: Playbooks) -> None:
+@pytest.fixture(scope="session")
+def moved(platform: Platform, client: RemoteTenant) -> Writer:
+    """Stored memories on a kept connection to the first machine, while the tenant was moved."""
+    with Writer(client) as writing:
+        writing.wait_for(5)
+        platform.play.ok("move_tenant", tenant=NAME, node="remote2")
+        writing.wait_for(5)
+    return writing
+
+
+def test_no_acknowledged_memory_is_lost_when_a_tenant_moves(
+    moved: Writer, client_of_new: RemoteTenant
+) -> None:
+    assert moved.lost(client_of_new) == [], moved.report()
+    last = moved.sentences[-1]
+    assert last in client_of_new.search(last, moved.project)
+    # Told to come again while it was on its way, and nothing else.
+    assert set(moved.refused) == {"503"}, moved.report()
+
+
+def test_the_old_edge_passes_requests_on(
+    platform: Platform, moved: Writer, old: Machine, new: Machine, client: RemoteTenant
+) -> None:
+    """A customer who asks the old address talks to the new node: its certificate says so."""
+    of_new = RemoteTenant(platform, NAME, old.address, str(platform.secrets / "ca-remote2.crt"))
+    assert of_new.request("GET", "/api/v2/projects").status_code in (200, 405)
+    of_old = RemoteTenant(platform, NAME, old.address, str(platform.secrets / "ca-remote1.crt"))
+    with pytest.raises(requests.exceptions.SSLError):
+        of_old.request("GET", "/api/v2/projects")
+    assert of_new.request("GET", "/api/v2/health", key="").status_code == 401
+
+
+def test_the_hook_was_told_the_new_address(
+    platform: Platform, moved: Writer, new: Machine, client: RemoteTenant
+) -> None:
+    calls = (platform.secrets / "dns").read_text().splitlines()
+    assert calls[-1] == f"present {NAME} {client.hostname} {new.address} 300"
+
+
+def test_the_entry_names_the_new_node_and_nothing_differs(
+    platform: Platform, moved: Writer
+) -> None:
+    assert platform.tenant(NAME).entry["tenant_node"] == "remote2"
+    assert platform.play.ok("deploy_tenant").changed == {}
+
+
+def test_confirmed_nothing_of_it_is_left_on_the_old_node(
+    platform: Platform, moved: Writer, old: Machine, new: Machine, client_of_new: RemoteTenant
+) -> None:
+    mine = f"-q --filter label=memcloud.tenant={NAME}"
+    of_it = f"docker ps -a {mine}; docker volume ls {mine}; docker network ls {mine}"
+    of_it += f"; find /var/lib/memcloud -path '*{NAME}*' ! -name '*.moved.yml'"
+    assert old.sh(of_it) != ""  # what it left behind is kept until somebody says so
+    platform.play.ok("move_tenant", tenant=NAME, node="remote2", confirm=True)
+    assert old.sh(of_it) == ""
+    assert client_of_new.remembers(client_of_new.store_something())
+
+
+def test_python_on_the_node_is_checked() -> None:
     """The oldest Python that works is 3.9; an older one is refused by name."""
     old = subprocess.run(
         ["sh", "-c", "ls -d $HOME/.pyenv/versions/3.8.*/bin/python 2>/dev/null | head -n 1"],
@@ -172,7 +186,7 @@ def test_python_on_the_node_is_checked(play: Playbooks) -> None:
     ).stdout.strip()
     if not old:
         pytest.skip("no Python 3.8 on this machine to be refused")
-    from support.platform import INVENTORY as CI
+    from support.playbook import CHECKOUT
 
-    run = Playbooks(CI).refused("setup_node", docker_node_python=old)
+    run = Playbooks(CHECKOUT / "inventories/ci").refused("setup_node", docker_node_python=old)
     assert "3.9" in run.output
