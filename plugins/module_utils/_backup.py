@@ -11,7 +11,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import (
@@ -48,15 +48,12 @@ _SERVERS = {"postgres": "memcloud.postgres.version", "neo4j": "memcloud.neo4j.ve
 
 def repository_of(job: Job, which: str = "repository") -> Repository:
     """The repository that this run was given the access to."""
-    if which in job.kept:
-        return cast(Repository, job.kept[which])
     access = job.private.get(which)
     if not access:
         raise MemcloudError(f"{job.name}: this run was not given the access to its restore points")
     scratch = os.path.join(job.work, "restic")
     os.makedirs(scratch, mode=0o700, exist_ok=True)
-    job.kept[which] = Repository(job.name, access, scratch)
-    return cast(Repository, job.kept[which])
+    return job.once(which, lambda: Repository(job.name, access, scratch))
 
 
 def check_backup(job: Job) -> None:
@@ -243,8 +240,6 @@ class Backup(Operation):
 
     name = "backup"
     of_every_tenant = True
-    # What a killed run left behind goes on to its end.
-    lock_wait = 120.0
 
     def settled(self, job: Job) -> str:
         """With C(due): nothing is to be done while the newest point is young enough."""
@@ -275,7 +270,6 @@ class Depart(Operation):
     """Takes a last restore point and leaves the tenant stopped: it goes on elsewhere from there."""
 
     name = "depart"
-    lock_wait = Backup.lock_wait
 
     def check(self, job: Job) -> None:
         """As for a restore point."""

@@ -9,8 +9,8 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO, TypeVar, cast
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._converge import (
     Converger,
@@ -55,6 +55,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     Drift,
 )
 
+T = TypeVar("T")
 ROLES = (*DATABASES, "app")
 # Seconds after which a server that does not stop is killed. The app lets requests end and cuts
 # streams by itself.
@@ -91,8 +92,7 @@ class Job:
         self.private = private or {}
         self.record = self.state.tenant(self.name)
         self.settle(*overruled(tenant, self.record))
-        self.kept: dict[str, Any] = {}
-        """What one part of the operation found out for the next."""
+        self._made: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
         self.held_seconds = 0.0
         self._held_since: float | None = None
@@ -268,6 +268,12 @@ class Job:
         images = image_ids(self.engine, [desired])
         return compare(desired, self._found(), images, self.record["files"])
 
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What was made under this name for an earlier part of the operation, or is made now."""
+        if name not in self._made:
+            self._made[name] = make()
+        return cast(T, self._made[name])
+
     def _found(self) -> Found:
         return observe(self.engine, self.platform["name"], [self.name]).get(self.name, Found())
 
@@ -380,7 +386,7 @@ class Job:
         for name, volume in found.volumes.items():
             mine = (volume.get("Labels") or {}).get(LABEL_UID) == self.tenant["uid"]
             if mine and name not in kept:
-                self._remove_containers_on(name)
+                self._remove_servers_on(name, found)
                 self.engine.remove_volume(name)
         shutil.rmtree(os.path.join(self.paths.home, "work"), ignore_errors=True)
 
@@ -394,11 +400,11 @@ class Job:
             kept |= {self.volume(role, int(previous)) for role in DATABASES}
         return kept
 
-    def _remove_containers_on(self, volume: str) -> None:
+    def _remove_servers_on(self, volume: str, found: Found) -> None:
         """Remove the tenant's servers that an abandoned operation started on a volume."""
         for role in ROLES:
-            found = self.engine.inspect(self.container(role)) or {}
-            if any(mount.get("Name") == volume for mount in found.get("Mounts") or ()):
+            server = found.containers.get(self.container(role)) or {}
+            if any(mount.get("Name") == volume for mount in server.get("Mounts") or ()):
                 self.engine.stop(self.container(role), _STOP_SECONDS[role])
                 self.engine.remove_container(self.container(role))
 

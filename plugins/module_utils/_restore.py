@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._backup import (
     repository_of,
@@ -43,9 +43,7 @@ def choose(job: Job, target: Mapping[str, Any]) -> tuple[Repository, str, dict[s
     :param target: the inputs of the tenant that it is restored into.
     :raises MemcloudError: naming everything that speaks against it.
     """
-    if "chosen" not in job.kept:
-        job.kept["chosen"] = _choose(job, target)
-    return cast("tuple[Repository, str, dict[str, Any]]", job.kept["chosen"])
+    return job.once("chosen", lambda: _choose(job, target))
 
 
 def _choose(job: Job, target: Mapping[str, Any]) -> tuple[Repository, str, dict[str, Any]]:
@@ -97,8 +95,6 @@ class Restore(Operation):
     """Brings a tenant to what a restore point holds."""
 
     name = "restore"
-    # What a killed run left behind goes on to its end.
-    lock_wait = 120.0
 
     def check(self, job: Job) -> None:
         """The point exists, is whole, is of this tenant, can be read; no data is overwritten."""

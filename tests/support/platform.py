@@ -209,15 +209,17 @@ class Tenant:
         return path.exists() and json.loads(path.read_text())["state"] == "updating"
 
     def leftovers(self) -> list[str]:
-        """Containers, networks, volumes and files that the tenant should not have."""
+        """Containers, networks, volumes and files besides those that a tenant consists of."""
         prefix = f"{self.platform.name}-{self.name}-"
         docker = self.platform.docker()
-        containers = [c.name for c in docker.containers.list(all=True) if c.name.startswith(prefix)]
-        left = [name for name in containers if name not in {prefix + role for role in ROLES}]
-        networks = [n.name for n in docker.networks.list() if n.name.startswith(prefix)]
-        left += [name for name in networks if name not in {prefix + "data", prefix + "app"}]
+        containers = {c.name for c in docker.containers.list(all=True) if c.name.startswith(prefix)}
+        networks = {n.name for n in docker.networks.list() if n.name.startswith(prefix)}
+        its_own = {prefix + role for role in ROLES}, {prefix + "data", prefix + "app"}
+        assert its_own[0] <= containers and its_own[1] <= networks
+        left = sorted(containers - its_own[0]) + sorted(networks - its_own[1])
         volumes = [v.name for v in docker.volumes.list() if v.name.startswith(prefix)]
-        left += volumes if len(volumes) != 2 else []
+        assert len(volumes) >= 2
+        left += volumes if len(volumes) > 2 else []
         data = self.platform.data_dir
         left += [str(path) for path in (data / "tenants" / self.name).glob("work")]
         left += [str(path) for path in (data / "locks").glob(f"tenant-{self.name}.*")]

@@ -103,9 +103,6 @@ def test_drift_is_seen_in_words_and_repaired(
     assert {role for role in ROLES if after[role] != before[role]} <= touched
     assert delta.container_ids() == others
     assert gamma.remembers(sentence)
-
-
-def test_nothing_is_left_to_repair(platform: Platform) -> None:
     assert platform.play.ok("deploy_tenant").changed == {}
 
 
