@@ -41,18 +41,15 @@ give_key() {
     install -m 0600 "$home/id.pub" "$root/root/.ssh/authorized_keys"
 }
 
-# As machines are made from an image: the same files, another name, other keys, another engine. Layers of images, which
-# engines read and never change, are shared on the disk.
+# As machines are made from an image: the same files, another name, other keys, another engine.
 copy_root() {
-    local from=$1 layers=var/lib/docker/overlay2
-    mkdir -p "$root"
-    tar --create --directory="$from" --exclude=./dev --exclude="./$layers" --exclude=./var/lib/docker/containers . |
-        tar --extract --directory="$root"
+    local from=$1
     mkdir -p "$root/dev"
-    [ ! -d "$from/$layers" ] || cp --archive --link "$from/$layers" "$root/$layers"
+    tar --create --xattrs --xattrs-include='*' --directory="$from" --exclude=./dev \
+        --exclude=./var/lib/docker/containers . | tar --extract --xattrs --xattrs-include='*' --directory="$root"
     rm -f "$root"/etc/ssh/ssh_host_*_key* "$root/etc/machine-id" "$root/etc/docker/key.json" \
         "$root/var/lib/docker/engine-id" "$root/var/run/docker.pid"
-    chroot "$root" ssh-keygen -A >/dev/null
+    ssh-keygen -A -f "$root" >/dev/null
     name_it
     give_key
 }

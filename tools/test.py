@@ -186,10 +186,10 @@ def run_checks(runs: Runs) -> None:
 
 def main(names: list[str]) -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ.update(
         ANSIBLE_CONFIG=str(CHECKOUT / "ansible.cfg"),
         MOLECULE_GLOB="molecule/*/molecule.yml",
-        PYTHONDONTWRITEBYTECODE="1",
         ANSIBLE_FORCE_COLOR="0",
         NO_COLOR="1",
     )
