@@ -23,7 +23,7 @@ init_pid() { cat "$home/pid" 2>/dev/null; }
 
 alive() {
     local pid
-    pid=$(init_pid) && [ -n "$pid" ] && [ "$(readlink "/proc/$pid/root")" = "$root" ]
+    pid=$(init_pid) && [ -n "$pid" ] && [ "/proc/$pid/root/etc/hosts" -ef "$root/etc/hosts" ]
 }
 
 in_node() {
@@ -137,7 +137,12 @@ mounts='
     mount -t tmpfs -o mode=755 tmpfs "$root/run"
     hostname "$name"
     mkdir -p "$root/run/sshd"
-    exec chroot "$root" /usr/bin/env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    # Not chroot: what is executed in a container would start at the root of this machine.
+    mkdir -p "$root/.machine"
+    cd "$root"
+    pivot_root . .machine
+    umount --lazy /.machine
+    exec /usr/bin/env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         /usr/local/sbin/first-process
 '
 start() {
