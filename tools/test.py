@@ -30,13 +30,15 @@ CHECKS = ("lint", "unit", "build", "sanity")
 # The longest first, so that the lanes end together.
 JOBS = (
     "backup_restore",
+    "lifecycle",
     "two_tenants",
     "drift",
     "whole_life",
-    "pause",
-    "update",
-    "quickstart",
     "remote_node",
+    "portability",
+    "update",
+    "pause",
+    "quickstart",
     "default",
 )
 # In a fresh clone, as a new user: the quickstart, and the commands of the README.
