@@ -5,33 +5,20 @@
 
 from __future__ import annotations
 
-import json
-import os
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
-from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
-from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_writer import (
-    write_atomically,
-)
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._doctor_report import (
     counts,
     in_order,
     table,
 )
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report_action import (
+    ReportAction,
+)
 
-display = Display()
 
-
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ReportAction):
     """Runs once for what was found on all nodes."""
-
-    BYPASS_HOST_LOOP = True
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
@@ -40,14 +27,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = self._task.args
         findings = in_order(f for found in arguments["findings"] for f in found)
-        output = str(arguments.get("output") or "table")
-        if output not in ("table", "json", "none"):
-            raise AnsibleActionFail(f"output is {output!r}; it can be table, json or none")
-        if output == "json":
-            display.display(json.dumps(findings, indent=2))
-        elif output == "table":
-            display.display(table(findings, verbose=bool(arguments.get("verbose"))))
-        self._write(findings)
+        self.report(findings, lambda: table(findings, verbose=bool(arguments.get("verbose"))))
         summary = counts(findings)
         result.update(changed=False, summary=summary)
         if (summary["error"] or summary["warning"]) and arguments.get("fail", True):
@@ -56,13 +36,3 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         else:
             result["findings"] = findings
         return result
-
-    def _write(self, findings: list[dict[str, Any]]) -> None:
-        path = self._task.args.get("result_file")
-        if not path:
-            return
-        path = os.path.abspath(os.path.expanduser(str(path)))
-        try:
-            write_atomically(path, json.dumps(findings, indent=2) + "\n", 0o600)
-        except (OSError, MemcloudError) as error:
-            raise AnsibleActionFail(f"result_file: {path} cannot be written: {error}") from error

@@ -5,20 +5,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.memcloud.memmachine.plugins.module_utils._defaults import load_defaults
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
-from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_writer import (
-    write_atomically,
-)
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import tenants_of
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report import aligned
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report_action import (
+    ReportAction,
+)
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._waves import (
     VARIABLE,
     Candidate,
@@ -31,13 +29,8 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._waves import 
 display = Display()
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ReportAction):
     """Runs once for all tenants of the play, on the controller alone."""
-
-    BYPASS_HOST_LOOP = True
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
@@ -97,16 +90,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         columns = ("tenant", "tier", "version", "state", "wave", "outcome")
         table = [[column.upper() for column in columns]]
         table += [["-" if row[c] is None else row[c] for c in columns] for row in rows]
-        display.display("\n".join(aligned(table)))
-        path = self._task.args.get("result_file")
-        if path:
-            text = json.dumps({"version": version, "tenants": rows}, indent=2) + "\n"
-            try:
-                write_atomically(str(path), text, 0o600)
-            except (OSError, MemcloudError) as error:
-                raise AnsibleActionFail(
-                    f"result_file: {path} cannot be written: {error}"
-                ) from error
+        self.report({"version": version, "tenants": rows}, lambda: "\n".join(aligned(table)))
         return rows
 
 
