@@ -12,12 +12,12 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._certificates 
     ensure_leaf,
     leaf_path,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._converge import atomic_write
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
     GATE_UID,
     TRAEFIK_UID,
     TenantPaths,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import addresses_of
 from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import Edge
 from ansible_collections.memcloud.memmachine.plugins.module_utils._route import (

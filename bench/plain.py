@@ -22,7 +22,6 @@ from typing import Any
 
 import fleet
 from ansible_collections.memcloud.memmachine.plugins.module_utils._converge import (
-    atomic_write,
     make_directory,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
@@ -30,6 +29,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._desired impor
     desired_tenant,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import Engine
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import (
     NodeState,
     addresses_of,

@@ -13,10 +13,10 @@ import contextlib
 import datetime
 import functools
 import os
-import tempfile
 from dataclasses import dataclass
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
 
 try:
     from cryptography import x509
@@ -300,18 +300,5 @@ def _content(path: str) -> bytes | None:
 
 
 def _write(path: str, content: bytes, mode: int, gid: int) -> None:
-    """Write a file whole or not at all, never readable by others meanwhile."""
-    handle, scratch = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if os.geteuid() == 0:
-            os.chown(scratch, 0, gid)
-        os.chmod(scratch, mode)
-        os.replace(scratch, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(scratch)
-        raise
+    """Replace a file; only root can give it to others."""
+    atomic_write(path, content, mode, gid=gid if os.geteuid() == 0 else -1)

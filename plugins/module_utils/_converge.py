@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
     MemcloudError,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import (
     Found,
     compare,
@@ -31,24 +31,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
 APP = "app"
 # Actions that end with a new container.
 _NEW = ("create", "recreate")
-
-
-def atomic_write(path: str, content: str, mode: int = 0o644, uid: int = 0, gid: int = 0) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part of it."""
-    scratch = f"{path}.{secrets.token_hex(4)}.new"
-    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fchown(stream.fileno(), uid, gid)
-            os.fchmod(stream.fileno(), mode)
-            os.fsync(stream.fileno())
-        os.rename(scratch, path)
-    except BaseException:
-        if os.path.exists(scratch):
-            os.unlink(scratch)
-        raise
 
 
 def make_directory(path: str, mode: int, uid: int, gid: int) -> None:

@@ -31,6 +31,7 @@ from typing import Any
 
 from ansible.module_utils.urls import open_url
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
 
 try:
     from docker.errors import DockerException, ImageNotFound
@@ -422,7 +423,7 @@ def record_image(
         if json.dumps(recorded, sort_keys=True) == before:
             return False
         if not check_mode:
-            _replace(path, json.dumps(recorded, indent=2, sort_keys=True) + "\n")
+            atomic_write(path, json.dumps(recorded, indent=2, sort_keys=True) + "\n")
     return True
 
 
@@ -621,18 +622,3 @@ def _file_lock(path: str) -> Iterator[None]:
     with open(path, "a", encoding="utf-8") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
-
-
-def _replace(path: str, content: str) -> None:
-    handle, scratch = tempfile.mkstemp(prefix=".images-", dir=os.path.dirname(path))
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(scratch)
-        raise

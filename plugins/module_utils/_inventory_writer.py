@@ -16,7 +16,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -28,6 +27,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._entries impor
     load_entry,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
 
 ANY, NEW, EXISTING = "any", "new", "existing"
 EXPECTATIONS = (ANY, NEW, EXISTING)
@@ -231,20 +231,7 @@ def write_atomically(path: str, text: str, mode: int | None = None) -> None:
     os.makedirs(os.path.dirname(target), exist_ok=True)
     if mode is None:
         mode = os.stat(target).st_mode & 0o777 if os.path.exists(target) else 0o644
-    descriptor, scratch = tempfile.mkstemp(
-        dir=os.path.dirname(target), prefix="." + os.path.basename(target) + "."
-    )
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        os.replace(scratch, target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(scratch)
-        raise
+    atomic_write(target, text, mode)
 
 
 def shown(text: str | None, path: str) -> str:

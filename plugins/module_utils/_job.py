@@ -14,7 +14,6 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._converge import (
     Converger,
-    atomic_write,
     image_ids,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
@@ -31,6 +30,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api impo
     wait_for_router,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import addresses_of

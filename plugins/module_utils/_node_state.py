@@ -12,12 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.memcloud.memmachine.plugins.module_utils._converge import (
-    atomic_write,
-)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
     MemcloudError,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import locked
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import read_json
 

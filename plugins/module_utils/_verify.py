@@ -19,7 +19,6 @@ from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._converge import (
     Converger,
-    atomic_write,
     image_ids,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
@@ -28,6 +27,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._desired impor
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import EngineError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import addresses_of

@@ -214,7 +214,6 @@ format:
 
 import hashlib
 import os
-import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -224,6 +223,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import
     docker_client,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
 from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run
 
 MODE = 0o600
@@ -351,22 +351,6 @@ def is_right(path: str, owner: int) -> bool:
     return (found.st_mode & 0o7777, found.st_uid, found.st_gid) == (MODE, owner, owner)
 
 
-def write(path: str, text: str, owner: int) -> None:
-    """Replace the file atomically, readable by its owner alone."""
-    handle, scratch = tempfile.mkstemp(prefix=".configuration-", dir=os.path.dirname(path))
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chown(scratch, owner, owner)
-        os.chmod(scratch, MODE)
-        os.replace(scratch, path)
-    except BaseException:
-        os.unlink(scratch)
-        raise
-
-
 def work(module: AnsibleModule) -> dict[str, Any]:
     """Do what is asked for; name the file where it cannot be read or written."""
     try:
@@ -388,7 +372,7 @@ def keep(module: AnsibleModule) -> dict[str, Any]:
             _memmachine_config.validate_in_image(client, params["image"], text)
     changed = text != before or not is_right(path, params["owner"])
     if changed and not module.check_mode:
-        write(path, text, params["owner"])
+        atomic_write(path, text, MODE, params["owner"], params["owner"])
     diff = _memmachine_config.masked_diff(before, text)
     return {
         "changed": changed,

@@ -86,11 +86,11 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.memcloud.memmachine.plugins.module_utils._converge import atomic_write
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
     TRAEFIK_UID,
     TenantPaths,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
 from ansible_collections.memcloud.memmachine.plugins.module_utils._forward import (
     ended_forwards,
     forward_path,

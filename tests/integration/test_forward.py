@@ -27,8 +27,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._certificates 
     ensure_ca,
     ensure_leaf,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._converge import atomic_write
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import TRAEFIK_UID
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
 from ansible_collections.memcloud.memmachine.plugins.module_utils._forward import (
     forward_path,
     forward_text,

@@ -11,10 +11,10 @@ import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils import _plan, _spec
 from ansible_collections.memcloud.memmachine.plugins.module_utils._converge import (
     Converger,
-    atomic_write,
     image_ids,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
 
 sys.path.insert(0, os.path.dirname(__file__))
 from fake_engine import FakeEngine

@@ -1,0 +1,36 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that are replaced in one step."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+
+
+def atomic_write(
+    path: str, content: str | bytes, mode: int = 0o644, uid: int = -1, gid: int = -1
+) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part of it.
+
+    What a killed run leaves is named C(<path>.<random>.new); the doctor finds it.
+
+    :param uid: who it belongs to; -1 for whoever writes it, as C(gid).
+    """
+    data = content.encode() if isinstance(content, str) else content
+    scratch = f"{path}.{secrets.token_hex(4)}.new"
+    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fchown(stream.fileno(), uid, gid)
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        os.replace(scratch, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(scratch)
+        raise
