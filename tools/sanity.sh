@@ -30,11 +30,12 @@ cp "$checkout/tools/get_pip.py" "$HOME/.ansible/test/cache/get_pip_24_2.py"
 export ANSIBLE_COLLECTIONS_PATH=$copy ANSIBLE_CONFIG=$copy/ansible.cfg
 : >"$ANSIBLE_CONFIG"
 # ansible-test compiles and imports the code with each Python that it finds. pyenv's shims are there for versions that
-# do not start: show it the interpreters themselves.
+# do not start: show it the interpreters themselves, of the oldest Python that a node may have and of the newest.
 if command -v pyenv >/dev/null; then
+    versions=$(pyenv root)/versions
     PATH=$(tr ':' '\n' <<<"$PATH" | grep -v '/\.pyenv/shims' | paste -sd:)
-    for directory in "$(pyenv root)"/versions/*/bin; do
-        PATH=$PATH:$directory
+    for directory in "$versions"/3.9.*/bin "$(printf '%s\n' "$versions"/3.*/bin | sort -V | tail -n 1)"; do
+        [ ! -d "$directory" ] || PATH=$PATH:$directory
     done
 fi
 # Tests, scenarios and benches are held to ruff, not to the rules of code that Ansible runs.

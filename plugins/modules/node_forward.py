@@ -13,7 +13,7 @@ author: memcloud contributors (@memcloud)
 description:
   - Writes, or takes away, the route by which the edge of a tenant's old node passes its requests
     on. TLS is passed through unread; the new node shows its certificate and checks the keys.
-  - Nothing is written where the node has no route of the tenant: nobody was led there.
+  - Nothing is written where the node has no route of the tenant, since nobody was led there.
   - Takes away those of other tenants whose time is over, too.
 options:
   data_dir:
