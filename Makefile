@@ -31,7 +31,7 @@ clean: setup ## Take the quickstart away again: its tenants with their data, its
 
 ##@ Develop
 .PHONY: test
-test: ## Everything that must pass: lint, unit tests, sanity, build, the molecule scenarios
+test: ## Everything that must pass: lint, unit tests, sanity, build, all molecule scenarios but two (make molecule)
 	@tools/test.sh
 
 .PHONY: dev
