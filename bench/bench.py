@@ -26,7 +26,7 @@ from ground import Ground
 from measure import RESULTS, Part, find_collection, header, load_average, say
 
 # Tenants that edge leaves are taken over by density, which fills the machine.
-PARTS = ("no_op", "change", "cold_start", "edge", "density")
+PARTS = ("no_op", "change", "cold_start", "twenty", "edge", "density")
 
 
 def take(name: str, ground: Ground, small: bool) -> Part:

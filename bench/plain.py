@@ -57,7 +57,15 @@ class Prepared:
     name: str
     desired: Any
     address: str
+    neo4j: str
     directory: str
+
+    def prove(self) -> None:
+        """Wait for the app and Neo4j, store a memory and find it."""
+        direct: Any = Direct(self.address)
+        probe = Probe(self.name, direct, "none", neo4j=self.neo4j)
+        probe.wait_ready()
+        probe.round_trip()
 
 
 def prepare(
@@ -86,8 +94,8 @@ def prepare(
         engine.create_network(desired, network)
     for volume in desired.volumes:
         engine.create_volume(desired, volume)
-    address = addresses_of(platform["subnet_pool"], slot).app
-    return Prepared(name, desired, address, state.tenant_dir(name))
+    addresses = addresses_of(platform["subnet_pool"], slot)
+    return Prepared(name, desired, addresses.app, addresses.neo4j, state.tenant_dir(name))
 
 
 def remove(engine: Engine, prepared: Prepared) -> None:
@@ -110,9 +118,7 @@ def start(engine: Engine, prepared: Prepared) -> None:
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(one, prepared.desired.containers))
-    probe = Probe(prepared.name, Direct(prepared.address), "none")  # type: ignore[arg-type]
-    probe.wait_ready()
-    probe.round_trip()
+    prepared.prove()
 
 
 def main() -> None:

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -72,6 +75,9 @@ MINIMUM_FREE_BYTES = 2 * 1024**3
 # Seconds to wait for another run's work on a tenant: the module that a killed controller left
 # behind goes on to its end.
 _LOCK_WAIT = 120
+# Servers that start keep processors busy: with more tenants at a time than processors, all of them
+# take longer.
+_STARTS = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
 
 
 @dataclass
@@ -365,14 +371,15 @@ class TenantNode(Node):
             # No request is cut: the gate lets no more in, then the app answers those that it has.
             job.release()
             job.drain()
-        result.drift += self._bring(job)
-        if before != tenant["state"]:
-            result.drift += self._unproved(tenant, {**record, "state": before}, Found(), False)
-        result.drift += self._not_in_hosts_file(tenant, self.hostnames)
-        self.write_hosts_file()
-        wait_for_router(self.platform["edge_api_port"], f"{job.name}-api@file", job.name)
-        if tenant["state"] == "running":
-            result.proof = job.prove()
+        with _STARTS if tenant["state"] == "running" else contextlib.nullcontext():
+            result.drift += self._bring(job)
+            if before != tenant["state"]:
+                result.drift += self._unproved(tenant, {**record, "state": before}, Found(), False)
+            result.drift += self._not_in_hosts_file(tenant, self.hostnames)
+            self.write_hosts_file()
+            wait_for_router(self.platform["edge_api_port"], f"{job.name}-api@file", job.name)
+            if tenant["state"] == "running":
+                result.proof = job.prove()
         result.drift += _limit_drift(tenant, record)
         changed = mind_storage(job)["changed"]
         if changed:

@@ -1,0 +1,57 @@
+"""Twenty new tenants in one run, against plain containers with the best parallelism."""
+
+from __future__ import annotations
+
+import time
+
+from containers import processor_of
+from ground import Ground
+from measure import Part, say
+
+TITLE = "Twenty new tenants in one run"
+HOW = """
+    As with one tenant, but plain containers are started with several numbers of tenants side by
+    side, and the best of these is what one run of deploy_tenant is compared with.
+"""
+
+
+def figures(small: bool) -> tuple[str, ...]:
+    """The figures that this part takes."""
+    count = _count(small)
+    return f"deploy_{count}", f"plain_{count}", f"ratio_{count}", f"processor_{count}"
+
+
+def _count(small: bool) -> int:
+    return 2 if small else 20
+
+
+def measure(ground: Ground, part: Part, small: bool) -> None:
+    """Take the figures."""
+    ground.prepare()
+    count = _count(small)
+    goal = None if small else 1.2
+    ours = [f"ours{number:02}" for number in range(1, count + 1)]
+    plain = [f"plain{number:02}" for number in range(1, count + 1)]
+    for name in plain:
+        ground.create(name)
+    taken: dict[int, float] = {}
+    for parallel in (2,) if small else (2, 3, 4, 8):
+        say(f"  plain containers of {count} tenants, {parallel} side by side")
+        taken[parallel] = ground.script("plain.py", str(parallel), *plain)["seconds"]
+    for parallel, seconds in taken.items():
+        words = f"plain containers of {count}, {parallel} side by side"
+        part.figure(f"plain_{count}_by_{parallel}", words, "s", seconds)
+    best = min(taken.values())
+    part.figure(f"plain_{count}", f"plain containers of {count}: the best of these", "s", best)
+    ground.purge(*plain)
+    for name in ours:
+        ground.create(name)
+    say(f"  deploy_tenant of {count}")
+    began = time.monotonic()
+    ground.deploy(*ours)
+    seconds = time.monotonic() - began
+    part.figure(f"deploy_{count}", f"deploy_tenant of {count} in one run", "s", seconds)
+    part.figure(f"ratio_{count}", f"{count}: ours / plain", "x", seconds / best, at_most=goal)
+    used = processor_of("be", ours) / count
+    part.figure(f"processor_{count}", f"{count}: processor time of each tenant", "s", used)
+    ground.purge(*ours)
