@@ -205,7 +205,8 @@ class Many:
         self._write_gate(name, key)
         route = Route(name, _host(name), app_address(self._ground), _LIMITS, GATE_PORT)
         path = TenantPaths.of(DATA, name).route
-        atomic_write(path, traefik_dynamic(route), 0o640, 0, TRAEFIK_UID)
+        text, scratch = traefik_dynamic(route), os.path.join(DATA, "edge")
+        atomic_write(path, text, 0o640, 0, TRAEFIK_UID, scratch)
 
     def _write_gate(self, name: str, key: str) -> None:
         entry = gate_entry(

@@ -158,7 +158,7 @@ class Converger:
                 continue
             file = files[path]
             content = file.content if file.content is not None else self._contents[path]
-            atomic_write(path, content, file.mode, file.uid, file.gid)
+            atomic_write(path, content, file.mode, file.uid, file.gid, file.scratch_dir)
             if file.secret:
                 self._written[path] = {
                     "sha256": sha256(content),

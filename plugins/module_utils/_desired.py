@@ -126,6 +126,7 @@ class TenantPaths:
     neo4j: str
     app: str
     configuration: str
+    edge: str
     route: str
     forward: str
     gate: str
@@ -140,6 +141,7 @@ class TenantPaths:
             neo4j=os.path.join(home, "neo4j"),
             app=os.path.join(home, "app"),
             configuration=os.path.join(home, "app", "configuration.yml"),
+            edge=os.path.join(data_dir, "edge"),
             route=os.path.join(data_dir, "edge", "dynamic", f"{tenant}.yml"),
             forward=forward_path(data_dir, tenant),
             gate=os.path.join(data_dir, "gate", "tenants", f"{tenant}.json"),
@@ -287,7 +289,8 @@ def _plain_files(
         File(os.path.join(paths.neo4j, "neo4j.conf"), 0o644, content=neo4j_conf(sizes)),
         File(os.path.join(paths.neo4j, "jvm.args"), 0o644, content=jvm_args(sizes)),
         File(paths.gate, 0o640, 0, GATE_UID, content=gate),
-        File(paths.route, 0o640, 0, TRAEFIK_UID, content=route),
+        # Traefik reads the whole directory again for each change in it.
+        File(paths.route, 0o640, 0, TRAEFIK_UID, content=route, scratch_dir=paths.edge),
     ]
 
 

@@ -11,16 +11,23 @@ import secrets
 
 
 def atomic_write(
-    path: str, content: str | bytes, mode: int = 0o644, uid: int = -1, gid: int = -1
+    path: str,
+    content: str | bytes,
+    mode: int = 0o644,
+    uid: int = -1,
+    gid: int = -1,
+    scratch_dir: str = "",
 ) -> None:
     """Write a file so that a reader sees the old content or the new, never a part of it.
 
-    What a killed run leaves is named C(<path>.<random>.new); the doctor finds it.
+    What a killed run leaves is named C(<name>.<random>.new); the doctor finds it.
 
     :param uid: who it belongs to; -1 for whoever writes it, as C(gid).
+    :param scratch_dir: where it is written first, on the same file system; beside it when empty.
     """
     data = content.encode() if isinstance(content, str) else content
-    scratch = f"{path}.{secrets.token_hex(4)}.new"
+    directory, name = os.path.split(path)
+    scratch = os.path.join(scratch_dir or directory, f"{name}.{secrets.token_hex(4)}.new")
     handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(handle, "wb") as stream:

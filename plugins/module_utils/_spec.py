@@ -153,6 +153,8 @@ class File:
 
     Either ``content`` is given (nothing secret in it), or ``fingerprint`` stands for a content
     that holds secrets: it is compared with what was recorded when the file was last written.
+    With a ``scratch_dir`` it is written there first, for whoever watches its own directory and
+    would do work for each step.
     """
 
     path: str
@@ -161,6 +163,7 @@ class File:
     gid: int = 0
     content: str | None = None
     fingerprint: str = ""
+    scratch_dir: str = ""
 
     @property
     def secret(self) -> bool:
