@@ -18,6 +18,7 @@ from typing import Any
 import fleet
 import plain
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import Engine
+from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import Probe
 from containers import use_of
 
 PROJECT = "memcloud-bench"
@@ -122,7 +123,9 @@ def main() -> None:
                 stdout=sys.stderr,
             )
             healthy = time.monotonic() - began
-            prepared.prove()
+            probe = Probe(name, plain.Direct(prepared.address), "none")  # type: ignore[arg-type]
+            probe.wait_ready()
+            probe.round_trip()
             seconds = time.monotonic() - began
             used = use_of(platform["name"], [name])[name]
             memory = sum(one.memory for one in used.values())

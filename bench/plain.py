@@ -57,15 +57,7 @@ class Prepared:
     name: str
     desired: Any
     address: str
-    neo4j: str
     directory: str
-
-    def prove(self) -> None:
-        """Wait for the app and Neo4j, store a memory and find it."""
-        direct: Any = Direct(self.address)
-        probe = Probe(self.name, direct, "none", neo4j=self.neo4j)
-        probe.wait_ready()
-        probe.round_trip()
 
 
 def prepare(
@@ -94,8 +86,8 @@ def prepare(
         engine.create_network(desired, network)
     for volume in desired.volumes:
         engine.create_volume(desired, volume)
-    addresses = addresses_of(platform["subnet_pool"], slot)
-    return Prepared(name, desired, addresses.app, addresses.neo4j, state.tenant_dir(name))
+    address = addresses_of(platform["subnet_pool"], slot).app
+    return Prepared(name, desired, address, state.tenant_dir(name))
 
 
 def remove(engine: Engine, prepared: Prepared) -> None:
@@ -118,7 +110,9 @@ def start(engine: Engine, prepared: Prepared) -> None:
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(one, prepared.desired.containers))
-    prepared.prove()
+    probe = Probe(prepared.name, Direct(prepared.address), "none")  # type: ignore[arg-type]
+    probe.wait_ready()
+    probe.round_trip()
 
 
 def main() -> None:

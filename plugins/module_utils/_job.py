@@ -331,8 +331,7 @@ class Job:
         if self.platform["tls_mode"] == "local_ca":
             authority = self.state.path("edge", "ca.crt")
         edge = Edge(self.tenant["hostname"], port, tls, authority)
-        neo4j = addresses_of(self.platform["subnet_pool"], self.slot).neo4j
-        return Probe(self.name, edge, self.secrets["probe"], deadline, neo4j)
+        return Probe(self.name, edge, self.secrets["probe"], deadline)
 
     def _check_alive(self) -> None:
         """Raise when the server ends each time it is started: waiting longer is no use."""

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.memcloud.memmachine.plugins.module_utils._bolt import PORT as BOLT_PORT
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 
 PROBE_ORGANISATION = "memcloud"
@@ -29,7 +28,6 @@ _PROJECT = {"org_id": PROBE_ORGANISATION, "project_id": PROBE_PROJECT}
 _LOOPBACK = "127.0.0.1"
 _POLL_SECONDS = 0.1
 _ANSWER_SECONDS = 60.0
-_NEO4J_SECONDS = 30.0
 
 
 class ProbeError(MemcloudError):
@@ -88,22 +86,18 @@ class Probe:
     """One memory round trip of one tenant.
 
     :param deadline: seconds that the whole may take.
-    :param neo4j: address of a Neo4j that may still be starting.
     """
 
-    def __init__(
-        self, tenant: str, edge: Edge, key: str, deadline: float = 180.0, neo4j: str = ""
-    ) -> None:
+    def __init__(self, tenant: str, edge: Edge, key: str, deadline: float = 180.0) -> None:
         self._tenant = tenant
         self._edge = edge
         self._key = key
-        self._neo4j = neo4j
         self._began = time.monotonic()
         self._ready = 0.0
         self._deadline = self._began + deadline
 
     def wait_ready(self, check: Callable[[], None] = lambda: None) -> None:
-        """Wait until the server answers through the edge, and its Neo4j listens.
+        """Wait until the server answers through the edge.
 
         :param check: asked again and again; raises when waiting longer is no use.
         :raises ProbeError: with the last answer.
@@ -114,7 +108,6 @@ class Probe:
             try:
                 status, body = self._request("GET", "/api/v2/health", None, 5.0)
                 if status == 200:
-                    self._wait_for_neo4j()
                     self._ready = self._elapsed()
                     return
                 last = f"{status} {body[:200]!r}"
@@ -122,19 +115,6 @@ class Probe:
                 last = str(error) or type(error).__name__
             time.sleep(_POLL_SECONDS)
         raise self._error("get an answer", last)
-
-    def _wait_for_neo4j(self) -> None:
-        """The server's driver waits for seconds between its tries: let the first one succeed.
-
-        A Neo4j that never listens is for the round trip to tell.
-        """
-        deadline = min(self._deadline, time.monotonic() + _NEO4J_SECONDS)
-        while self._neo4j and time.monotonic() < deadline:
-            try:
-                socket.create_connection((self._neo4j, BOLT_PORT), 1.0).close()
-                return
-            except OSError:
-                time.sleep(_POLL_SECONDS)
 
     def round_trip(self) -> Proof:
         """Store, find and delete one memory.

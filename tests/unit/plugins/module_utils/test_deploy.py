@@ -33,8 +33,8 @@ class FakeProbe:
     failure = None
     count = 0
 
-    def __init__(self, tenant, edge, key, deadline, neo4j):
-        assert key and neo4j
+    def __init__(self, tenant, edge, key, deadline):
+        assert key
 
     def wait_ready(self, check=None):
         FakeProbe.count += 1

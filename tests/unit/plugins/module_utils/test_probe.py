@@ -7,7 +7,6 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from ansible_collections.memcloud.memmachine.plugins.module_utils import _probe
 from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api import wait_for_router
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import (
@@ -119,37 +118,6 @@ def test_it_waits_for_a_server_that_is_starting(server):
     prober.wait_ready()
     prober.round_trip()
     assert server.memories == {}
-
-
-class Listening:
-    """A connection that somebody took."""
-
-    def close(self):
-        pass
-
-
-def test_nothing_is_stored_before_neo4j_listens(monkeypatch):
-    """The server's driver would wait for seconds before it tried again."""
-    tried = []
-
-    def connect(address, timeout):
-        tried.append(address)
-        if len(tried) < 3:
-            raise ConnectionRefusedError
-        return Listening()
-
-    prober = Probe("acme", Edge("acme.example.com", 1, tls=False), "k", 5.0, neo4j="192.0.2.7")
-    monkeypatch.setattr(prober, "_request", lambda *arguments: (200, b""))
-    monkeypatch.setattr(_probe.socket, "create_connection", connect)
-    prober.wait_ready()
-    assert tried == [("192.0.2.7", 7687)] * 3
-
-
-def test_a_neo4j_that_never_listens_is_for_the_round_trip_to_tell(monkeypatch):
-    prober = Probe("acme", Edge("acme.example.com", 1, tls=False), "k", 0.3, neo4j="127.0.0.1")
-    monkeypatch.setattr(prober, "_request", lambda *arguments: (200, b""))
-    monkeypatch.setattr(_probe, "BOLT_PORT", 1)
-    prober.wait_ready()
 
 
 def test_no_server_is_said_with_what_came_back(server):
