@@ -204,9 +204,9 @@ class Many:
     def _write(self, name: str, key: str) -> None:
         self._write_gate(name, key)
         route = Route(name, _host(name), app_address(self._ground), _LIMITS, GATE_PORT)
-        path = TenantPaths.of(DATA, name).route
-        text, scratch = traefik_dynamic(route), os.path.join(DATA, "edge")
-        atomic_write(path, text, 0o640, 0, TRAEFIK_UID, scratch)
+        paths = TenantPaths.of(DATA, name)
+        text = traefik_dynamic(route)
+        atomic_write(paths.route, text, 0o640, 0, TRAEFIK_UID, paths.edge)
 
     def _write_gate(self, name: str, key: str) -> None:
         entry = gate_entry(

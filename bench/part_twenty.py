@@ -34,14 +34,13 @@ def measure(ground: Ground, part: Part, small: bool) -> None:
     plain = [f"plain{number:02}" for number in range(1, count + 1)]
     for name in plain:
         ground.create(name)
-    taken: dict[int, float] = {}
+    taken: list[float] = []
     for parallel in (2,) if small else (2, 3, 4, 8):
         say(f"  plain containers of {count} tenants, {parallel} side by side")
-        taken[parallel] = ground.script("plain.py", str(parallel), *plain)["seconds"]
-    for parallel, seconds in taken.items():
+        seconds = ground.script("plain.py", str(parallel), *plain)["seconds"]
         words = f"plain containers of {count}, {parallel} side by side"
-        part.figure(f"plain_{count}_by_{parallel}", words, "s", seconds)
-    best = min(taken.values())
+        taken.append(part.figure(f"plain_{count}_by_{parallel}", words, "s", seconds))
+    best = min(taken)
     part.figure(f"plain_{count}", f"plain containers of {count}: the best of these", "s", best)
     ground.purge(*plain)
     for name in ours:

@@ -48,12 +48,16 @@ _SERVERS = {"postgres": "memcloud.postgres.version", "neo4j": "memcloud.neo4j.ve
 
 def repository_of(job: Job, which: str = "repository") -> Repository:
     """The repository that this run was given the access to."""
+    return job.once(which, lambda: _repository(job, which))
+
+
+def _repository(job: Job, which: str) -> Repository:
     access = job.private.get(which)
     if not access:
         raise MemcloudError(f"{job.name}: this run was not given the access to its restore points")
     scratch = os.path.join(job.work, "restic")
     os.makedirs(scratch, mode=0o700, exist_ok=True)
-    return job.once(which, lambda: Repository(job.name, access, scratch))
+    return Repository(job.name, access, scratch)
 
 
 def check_backup(job: Job) -> None:

@@ -93,7 +93,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._desired impor
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
 from ansible_collections.memcloud.memmachine.plugins.module_utils._forward import (
     ended_forwards,
-    forward_path,
     forward_text,
     remove_ended,
 )
@@ -104,8 +103,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     """Write or take away the route, and those that have ended."""
     params = module.params
     data_dir, present = params["data_dir"], params["state"] == "present"
-    path = forward_path(data_dir, params["tenant"])
-    written = present and os.path.exists(TenantPaths.of(data_dir, params["tenant"]).route)
+    paths = TenantPaths.of(data_dir, params["tenant"])
+    path, written = paths.forward, present and os.path.exists(paths.route)
     removed = not present and os.path.exists(path)
     if module.check_mode:
         ended = ended_forwards(data_dir)
@@ -113,7 +112,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         if written:
             names = ("tenant", "hostname", "address", "port", "tls")
             text = forward_text(*(params[name] for name in names), time.time() + params["seconds"])
-            atomic_write(path, text, 0o640, 0, TRAEFIK_UID)
+            atomic_write(path, text, 0o640, 0, TRAEFIK_UID, paths.edge)
         elif removed:
             os.unlink(path)
         ended = remove_ended(data_dir)

@@ -321,6 +321,21 @@ def test_what_must_be_absent_goes_with_its_record(node, desired, tmp_path):
     assert node.plan(gone) == []
 
 
+def test_whoever_watches_a_directory_sees_one_step_of_a_write(tmp_path, monkeypatch):
+    watched = tmp_path / "watched"
+    watched.mkdir()
+    replace, seen = os.replace, []
+
+    def note(scratch, path):
+        seen.append((os.path.dirname(scratch), os.listdir(watched)))
+        replace(scratch, path)
+
+    monkeypatch.setattr(os, "replace", note)
+    atomic_write(str(watched / "file"), "new", scratch_dir=str(tmp_path))
+    assert seen == [(str(tmp_path), [])]
+    assert (watched / "file").read_text() == "new"
+
+
 def test_a_write_that_fails_leaves_the_old_file_and_no_scratch_file(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
