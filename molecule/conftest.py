@@ -22,6 +22,12 @@ def tenant(platform: Platform) -> Tenant:
 
 
 @pytest.fixture
+def trust(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Official clients trust the tenants' certificates."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(platform.authority))
+
+
+@pytest.fixture
 def new_tenant(platform: Platform) -> Callable[..., Tenant]:
     """Creates tenants that are deleted, with their data, when the test is over."""
     made: list[str] = []

@@ -38,7 +38,7 @@ class ActionModule(ReportAction):
         """Return waves and skipped tenants; at the end the outcome of every tenant."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        given, version = self._task.args, str(self._task.args["version"])
+        given, version = self._task.args, str(self._task.args.get("version") or "")
         facts = {n: entry for node in given["facts"] for n, entry in node.items()}
         if given.get("outcomes"):
             result.update(changed=False, tenants=self._tell(task_vars, facts, version))
@@ -52,7 +52,10 @@ class ActionModule(ReportAction):
                 for tenant in tenants_of(batch)
             ]
             waves = waves_of(candidates, steps, version)
-        except (MemcloudError, ValueError) as error:
+        except ValueError as error:
+            words = f"version: {str(error)!r} is none: write one like 0.4.0. Nothing was touched"
+            raise AnsibleActionFail(words) from error
+        except MemcloudError as error:
             raise AnsibleActionFail(str(error)) from error
         reasons = {c.name: skipped(c, version) for c in candidates}
         left = {name: reason for name, reason in sorted(reasons.items()) if reason}
@@ -90,7 +93,8 @@ class ActionModule(ReportAction):
         columns = ("tenant", "tier", "version", "state", "wave", "outcome")
         table = [[column.upper() for column in columns]]
         table += [["-" if row[c] is None else row[c] for c in columns] for row in rows]
-        self.report({"version": version, "tenants": rows}, lambda: "\n".join(aligned(table)))
+        told = {"version": version or None, "tenants": rows}
+        self.report(told, lambda: "\n".join(aligned(table)))
         return rows
 
 
@@ -105,4 +109,5 @@ def _candidate(
         tenant["state"],
         pinned=bool(tenant["pinned"]),
         canary=bool(tenant["canary"]) or tenant["tenant"] in canaries,
+        outdated=bool(facts.get("outdated")),
     )

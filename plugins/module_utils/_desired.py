@@ -59,6 +59,8 @@ HOLD_SECONDS = 20
 # What a node decides by itself (a tenant sleeps because it was idle, or a request woke it), and
 # what the tenant's entry must say for that to count.
 DECISIONS = {"asleep": "running", "woken": "paused"}
+# Name of each server's image in the node's record of images.
+IMAGE_OF = {"postgres": "postgres", "neo4j": "neo4j", "app": "memmachine"}
 # What stands for an image that the node does not have yet.
 MISSING_IMAGE = "missing"
 
@@ -333,7 +335,7 @@ def _containers(
         return {
             "name": container_name(prefix, name, role),
             "role": role,
-            "image": facts.images.get("memmachine" if role == "app" else role, MISSING_IMAGE),
+            "image": facts.images.get(IMAGE_OF[role], MISSING_IMAGE),
             "user": f"{uid}:{uid}",
             "memory": resources["memory"],
             "cpus": min(resources["cpus"], float(facts.cpus)),

@@ -24,7 +24,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._memmachine_co
     validate_in_image,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._model_check import check_model
-from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import NodeState
+from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import (
+    NodeState,
+    images_for,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     Drift,
     canonical_json,
@@ -73,13 +76,7 @@ class Node:
 
     def images_of(self, version: str) -> dict[str, str]:
         """The images that this node has now, by kind, for a server version."""
-        images: dict[str, str] = {
-            kind: self.images[kind]["id"] for kind in ("postgres", "neo4j") if kind in self.images
-        }
-        server = (self.images.get("memmachine") or {}).get(version)
-        if server:
-            images["memmachine"] = server["id"]
-        return images
+        return images_for(self.images, version)
 
     def postgres_major(self) -> int:
         """Major version of PostgreSQL of the image that this node has now; 0 when unknown."""

@@ -68,6 +68,16 @@ def node_address(pool: str) -> str:
     return str(ipaddress.IPv4Network(pool).network_address + 1)
 
 
+def images_for(images: Mapping[str, Any], version: str) -> dict[str, str]:
+    """The ids of the images, by kind, with which a node would run a server version.
+
+    :param images: the record of the node's images.
+    """
+    ids = {kind: str(images[kind]["id"]) for kind in ("postgres", "neo4j") if kind in images}
+    server = (images.get("memmachine") or {}).get(version)
+    return {**ids, "memmachine": str(server["id"])} if server else ids
+
+
 class NodeState:
     """The files below a platform's data directory on the node."""
 

@@ -12,11 +12,13 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import IMAGE_OF
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import Engine
 from ansible_collections.memcloud.memmachine.plugins.module_utils._journal import Journal
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import (
     NodeState,
     addresses_of,
+    images_for,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import (
     Found,
@@ -56,6 +58,7 @@ def tenant_facts(
     state = NodeState(platform["data_dir"])
     found = observe(engine, platform["name"], [tenant["tenant"] for tenant in tenants])
     slots = state.node()["slots"]
+    images = read_json(state.path("images.json")) or {}
     journal = Journal(state, platform)
     journal.rebuild(tenants)
     registry = {row["uid"]: row for row in journal.registry()}
@@ -67,6 +70,7 @@ def tenant_facts(
         row = registry.get(tenant["uid"]) or {}
         return {
             **_facts(engine, state, platform, tenant, mine, slot),
+            "outdated": outdated(mine, images_for(images, tenant["version"])),
             "versions": row.get("versions") or {},
             "deleted": row.get("deleted"),
             "last_error": row.get("error") or None,
@@ -137,6 +141,19 @@ def state_of(wanted: str, recorded: str | None, containers: Mapping[str, Mapping
     if recorded in ("paused", "suspended"):
         return "error" if running and recorded == "paused" else recorded
     return recorded
+
+
+def outdated(found: Found, images: Mapping[str, str]) -> list[str]:
+    """The servers of a tenant that run another image than the node has now for their version."""
+    running = {
+        container["Config"]["Labels"].get(LABEL_ROLE, ""): container["Image"]
+        for container in found.containers.values()
+    }
+    return [
+        role
+        for role in _ROLES
+        if role in running and images.get(IMAGE_OF[role], running[role]) != running[role]
+    ]
 
 
 def is_healthy(containers: Mapping[str, Mapping[str, Any]]) -> bool:

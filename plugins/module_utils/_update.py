@@ -14,7 +14,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import MISSING_IMAGE
+from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
+    IMAGE_OF,
+    MISSING_IMAGE,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
     MemcloudError,
     VariableError,
@@ -47,8 +50,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._update_plan i
     slower,
 )
 
-# Name of a role's image in the node's record of images.
-_KINDS = {"app": "memmachine", "postgres": "postgres", "neo4j": "neo4j"}
 # Seconds in which the tenant has to prove itself after the servers have been started.
 PATIENCE = 90.0
 _MOMENT = "%Y-%m-%dT%H:%M:%SZ"
@@ -200,9 +201,8 @@ def plan_of(job: Job) -> UpdatePlan:
     server = describe_server(
         job.engine.client, job.state.path("checked"), images["memmachine"], version
     )
-    drifted = tuple(
-        role for role in ROLES if job.engine.image_id(images[_KINDS[role]]) != _image_of(job, role)
-    )
+    wanted = {role: job.engine.image_id(images[IMAGE_OF[role]]) for role in ROLES}
+    drifted = tuple(role for role in ROLES if wanted[role] != _image_of(job, role))
     here = job.node.postgres_major()
     majors = (cluster_major(job.volume_path("postgres")) or here, here)
     with database_up(job):
@@ -265,7 +265,7 @@ def _trial(job: Job, images: Mapping[str, str] | None = None) -> dict[str, Any]:
 
 def _remember(job: Job) -> dict[str, Any]:
     """What the tenant is now; a run that is killed finds the images in the record."""
-    images = {_KINDS[role]: _image_of(job, role) for role in ROLES}
+    images = {IMAGE_OF[role]: _image_of(job, role) for role in ROLES}
     job.record["images"] = images
     job.save()
     version = job.record.get("version") or job.tenant["version"]
@@ -307,7 +307,7 @@ def _commit(job: Job, kind: str, was: dict[str, Any], seconds: float, generation
     job.record.update(
         version=version,
         generation=generation,
-        images={image: _image_of(job, role) for role, image in _KINDS.items()},
+        images={image: _image_of(job, role) for role, image in IMAGE_OF.items()},
         previous={
             **was,
             "until": moment.strftime(_MOMENT),

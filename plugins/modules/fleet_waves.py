@@ -16,9 +16,9 @@ description:
   - An action plugin that runs once, on the controller alone.
 options:
   version:
-    description: The server version to which the fleet goes.
+    description: The server version to which the fleet goes; each to that of its entry when empty.
     type: str
-    required: true
+    default: ""
   batches:
     description: Batches of M(memcloud.memmachine.fleet_inputs).
     type: list

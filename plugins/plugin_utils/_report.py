@@ -47,6 +47,9 @@ def page(tenant: Mapping[str, Any]) -> str:
         container = (tenant.get("containers") or {}).get(role)
         if container:
             text.append("  " + _container_line(role, container))
+    if tenant.get("outdated"):
+        servers = ", ".join(tenant["outdated"])
+        text.append(f"  update: its node has other images now for {servers}; see update_tenant")
     text += [f"  drift: {words}" for words in tenant.get("drift") or ()]
     if tenant.get("error"):
         text.append(f"  error: {tenant['error']}")

@@ -24,6 +24,7 @@ class Candidate:
     :param version: the server version that it runs; empty when nobody knows.
     :param wanted: the version that its entry names.
     :param state: what it should be.
+    :param outdated: whether its node has other images for its servers now.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Candidate:
     state: str = "running"
     pinned: bool = False
     canary: bool = False
+    outdated: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ def waves_of(candidates: Iterable[Candidate], steps: Sequence[Step], version: st
 
     A canary goes with the canaries, whatever its tier; tiers that no step names come last, each
     in waves like those of the last step.
+
+    :param version: empty where each goes to the version of its entry.
     """
     todo = [c for c in candidates if not skipped(c, version)]
     parts: dict[str, list[str]] = {step.tenants: [] for step in steps}
@@ -115,9 +119,10 @@ def skipped(candidate: Candidate, version: str) -> str:
         return "is pinned"
     if candidate.state == "deleted":
         return "is deleted"
-    if candidate.version == candidate.wanted == version:
+    target = version or candidate.wanted
+    if candidate.version == candidate.wanted == target and not candidate.outdated:
         return "is there already"
-    if candidate.version and version_key(candidate.version) > version_key(version):
+    if candidate.version and version_key(candidate.version) > version_key(target):
         return "has a newer version"
     return ""
 

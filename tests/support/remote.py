@@ -50,6 +50,11 @@ class Machine:
         program = 'import docker; print(docker.from_env().info()["ID"])'
         return self.sh(f"/opt/memcloud/venv/bin/python -c '{program}'")
 
+    @property
+    def root(self) -> Path:
+        """Its file system, as this machine sees it."""
+        return self.key.parent / "root"
+
     def reboot(self) -> None:
         tool = [str(CHECKOUT / "tools/netns_node.sh"), "reboot", self.name]
         subprocess.run(tool, check=True, capture_output=True, text=True, timeout=60)

@@ -15,10 +15,7 @@ import requests
 from memmachine_client import MemMachineClient
 from support.platform import ROLES, Platform, Tenant
 
-
-@pytest.fixture(autouse=True)
-def trust(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(platform.authority))
+pytestmark = pytest.mark.usefixtures("trust")
 
 
 @pytest.fixture

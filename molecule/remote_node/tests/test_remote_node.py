@@ -107,6 +107,27 @@ def test_memories_survive_a_restart_of_the_engine(
     assert client.remembers(sentence, 120)
 
 
+def test_a_run_that_died_with_its_engine_is_finished_by_the_next_one(
+    platform: Platform, old: Machine, client: RemoteTenant
+) -> None:
+    """While clients were held and the databases stopped, module and engine are killed."""
+    sentence = client.store_something()
+    home = old.root / "var/lib/memcloud" / platform.name
+
+    def held() -> bool:
+        return '"updating"' in (home / f"gate/tenants/{NAME}.json").read_text()
+
+    assert platform.play.kill_when(held, "backup_tenant", tenant=NAME)
+    module = json.loads((home / f"locks/tenant-{NAME}.json").read_text())["pid"]
+    old.sh(f"kill -9 {module} $(cat /var/run/docker.pid)")
+    platform.play.ok("setup_node", "--limit", "remote1", timeout=300)
+    platform.play.ok("backup_tenant", tenant=NAME)
+    assert client.remembers(sentence)
+    assert platform.play.ok("deploy_tenant").changed == {}
+    scratch = f"--filter label=memcloud.tenant={NAME} --filter label=memcloud.kind=scratch"
+    assert old.sh(f"docker ps -aq {scratch}; docker volume ls -q {scratch}") == ""
+
+
 def test_the_node_comes_back_after_a_reboot(
     platform: Platform, old: Machine, client: RemoteTenant
 ) -> None:

@@ -12,13 +12,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from support.images import ANOTHER, MARK, own_images, remove_derived, replace_image
 from support.platform import Platform, Tenant
 from support.playbook import CHECKOUT
-from support.writer import Writer
+from support.writer import OfficialWriter
+
+pytestmark = pytest.mark.usefixtures("trust")
 
 # Lines put into the server of an image, each in place of what it should do.
 BROKEN = {
@@ -44,9 +46,7 @@ def tenant(platform: Platform) -> Iterator[Tenant]:
     platform.play.ok("deploy_tenant", tenant=made.name)
     yield made
     platform.delete(made.name)
-    engine = platform.docker()
-    for image in engine.images.list(filters={"label": "memcloud.test=update"}):
-        engine.images.remove(image.id, force=True)
+    remove_derived(platform)
 
 
 @pytest.fixture(scope="module")
@@ -56,32 +56,15 @@ def sentence(tenant: Tenant) -> str:
 
 
 @pytest.fixture
-def images(platform: Platform) -> Iterator[Path]:
-    """The node's record of images; what a test changes in it is put back."""
-    path = platform.data_dir / "images.json"
-    before = path.read_text()
-    yield path
-    path.write_text(before)
+def images(platform: Platform) -> Iterator[None]:
+    """What a test changes in the node's record of images is put back."""
+    with own_images(platform):
+        yield
 
 
 def record_of(tenant: Tenant) -> dict[str, Any]:
     path = tenant.platform.data_dir / "tenants" / tenant.name / "state.json"
     return dict(json.loads(path.read_text()))
-
-
-def derive(platform: Platform, base: str, *lines: str) -> str:
-    """The id of an image with a tiny layer on top of another one."""
-    dockerfile = "\n".join([f"FROM {base}", "USER 0", *lines])
-    command = ["docker", "build", "--quiet", "--label", "memcloud.test=update", "-"]
-    built = subprocess.run(command, input=dockerfile, capture_output=True, text=True, check=True)
-    return built.stdout.strip()
-
-
-def replace_image(images: Path, kind: str, version: str, change: Any) -> None:
-    known = json.loads(images.read_text())
-    entry = known[kind][version] if version else known[kind]
-    entry["id"] = change(entry["id"])
-    images.write_text(json.dumps(known))
 
 
 def settled(tenant: Tenant) -> bool:
@@ -115,13 +98,13 @@ def test_deploying_another_version_points_to_the_update(tenant: Tenant, sentence
 
 @pytest.mark.parametrize("fault", BROKEN)
 def test_a_broken_image_is_rolled_back(
-    tenant: Tenant, sentence: str, images: Path, fault: str
+    tenant: Tenant, sentence: str, images: None, fault: str
 ) -> None:
     directory, module, mark, line = BROKEN[fault]
     command = f"sed -i '/^{mark}/a\\    {line}' {directory}/{module}.py"
     layer = f"RUN {command.replace(chr(39) + 'cannot' + chr(39), 'str()')}"
     layer += f" && rm {directory}/__pycache__/{module}.*"
-    replace_image(images, "memmachine", "0.3.9", lambda base: derive(tenant.platform, base, layer))
+    replace_image(tenant.platform, "memmachine", layer, version="0.3.9")
     run = tenant.platform.play.run(
         "update_tenant", tenant=tenant.name, version="0.3.9", patience=15
     )
@@ -138,7 +121,7 @@ def test_an_image_update_costs_a_client_no_error(tenant: Tenant, sentence: str) 
     check = tenant.platform.play.ok("update_tenant", "--check", tenant=tenant.name, version="0.3.9")
     assert "image: both versions use the same tables" in check.output
     assert tenant.entry["tenant_version"] == "0.3.8"
-    with Writer(tenant) as writer:
+    with OfficialWriter(tenant) as writer:
         tenant.platform.play.ok("update_tenant", tenant=tenant.name, version="0.3.9")
     # Told to come again where the machine was too slow for the time that the edge may hold.
     assert set(writer.refused) <= {"503"}, writer.report()
@@ -149,16 +132,15 @@ def test_an_image_update_costs_a_client_no_error(tenant: Tenant, sentence: str) 
 
 
 def test_another_image_of_a_database_comes_the_same_way(
-    tenant: Tenant, sentence: str, images: Path
+    tenant: Tenant, sentence: str, images: None
 ) -> None:
-    layer = "RUN touch /usr/share/memcloud/another"
-    replace_image(images, "postgres", "", lambda base: derive(tenant.platform, base, layer))
+    replace_image(tenant.platform, "postgres", ANOTHER)
     run = tenant.platform.play.ok("update_tenant", tenant=tenant.name)
     assert "image: other images, the same data" in run.output
-    assert tenant.container("postgres").exec_run(["ls", "/usr/share/memcloud/another"])[0] == 0
+    assert tenant.container("postgres").exec_run(["ls", MARK])[0] == 0
     assert tenant.remembers(sentence)
     run = tenant.platform.play.ok("rollback_tenant", tenant=tenant.name)
-    assert tenant.container("postgres").exec_run(["ls", "/usr/share/memcloud/another"])[0] != 0
+    assert tenant.container("postgres").exec_run(["ls", MARK])[0] != 0
 
 
 def test_a_killed_update_is_undone_by_the_next_run(tenant: Tenant, sentence: str) -> None:
@@ -187,7 +169,7 @@ def test_a_killed_update_is_undone_by_the_next_run(tenant: Tenant, sentence: str
 def test_a_version_that_cannot_read_the_data_gets_it_by_export(
     tenant: Tenant, sentence: str
 ) -> None:
-    with Writer(tenant) as writer:
+    with OfficialWriter(tenant) as writer:
         # The killed run has written the version to the entry: it is finished.
         run = tenant.platform.play.ok("update_tenant", tenant=tenant.name)
     assert "reload: MemMachine 0.4.0 cannot use the data in place" in run.output

@@ -103,6 +103,8 @@ def test_facts_of_a_tenant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     home.mkdir(parents=True)
     (home / "state.json").write_text(json.dumps({"state": "running", "created": "then"}))
     (tmp_path / "node.json").write_text(json.dumps({"slots": {"u1": {"slot": 2}}}))
+    images = {"neo4j": {"id": "sha256:2"}, "memmachine": {"0.4.0": {"id": "sha256:1"}}}
+    (tmp_path / "images.json").write_text(json.dumps(images))
     (tmp_path / "gate" / "activity").mkdir(parents=True)
     (tmp_path / "gate" / "activity" / "acme.json").write_text('{"last_activity": "now"}')
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -132,8 +134,8 @@ def test_facts_of_a_tenant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             "keep_deleted_days": 30,
         }
         tenants = [
-            {"tenant": "acme", "uid": "u1", "state": "running"},
-            {"tenant": "new", "uid": "u2", "state": "running"},
+            {"tenant": "acme", "uid": "u1", "state": "running", "version": "0.4.0"},
+            {"tenant": "new", "uid": "u2", "state": "running", "version": "0.4.0"},
         ]
         acme, new = tenant_facts(platform, tenants)
     assert acme["containers"]["app"]["health"] == "answers"
@@ -146,6 +148,8 @@ def test_facts_of_a_tenant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert acme["running_version"] == "0.4.0"
     assert acme["addresses"]["app"] == "10.0.0.82"
     assert (acme["created"], acme["last_activity"]) == ("then", "now")
+    assert acme["outdated"] == ["neo4j"]
+    assert new["outdated"] == []
     assert new["state"] == "deploying"
     assert new["slot"] is None
     assert new["containers"] == {}

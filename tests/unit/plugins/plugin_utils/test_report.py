@@ -115,6 +115,7 @@ def test_a_page_says_everything_about_one() -> None:
         tenant(
             state="error",
             drift=["container x: is stopped"],
+            outdated=["postgres", "neo4j"],
             error="node1 is full",
             containers={"app": container("app", restarts=2, out_of_memory=True)},
         )
@@ -126,6 +127,7 @@ def test_a_page_says_everything_about_one() -> None:
         "app 1.0: answers, container mc-acme-app, 100M of 200M, 10.0.0.2 10.0.0.3, 2 restarts,"
         " was out of memory",
         "drift: container x: is stopped",
+        "update: its node has other images now for postgres, neo4j; see update_tenant",
         "error: node1 is full",
     ):
         assert words in text

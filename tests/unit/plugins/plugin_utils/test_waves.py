@@ -79,6 +79,8 @@ def test_nothing_to_do_has_no_wave():
         ({"state": "paused"}, ""),
         ({"state": "deleted"}, "is deleted"),
         ({"version": "0.4.0", "wanted": "0.4.0"}, "is there already"),
+        # The node has newer images of its databases.
+        ({"version": "0.4.0", "wanted": "0.4.0", "outdated": True}, ""),
         # Written to its entry by a run that was killed: it is finished.
         ({"version": "0.3.9", "wanted": "0.4.0"}, ""),
         # Updated, but its entry was put back by hand: the run settles it.
@@ -88,6 +90,16 @@ def test_nothing_to_do_has_no_wave():
 )
 def test_who_is_left_as_it_is(given, reason):
     assert skipped(tenant("acme", **given), "0.4.0") == reason
+
+
+def test_without_a_version_each_goes_to_its_entry_s_and_to_the_images_of_its_node():
+    fleet = [
+        tenant("done"),
+        tenant("image", outdated=True),
+        tenant("pinned", outdated=True, pinned=True),
+        tenant("written", wanted="0.4.0"),
+    ]
+    assert names(waves_of(fleet, STEPS, "")) == [["image", "written"]]
 
 
 def test_nobody_goes_back_with_the_fleet():

@@ -1,0 +1,108 @@
+"""A fleet goes to another image of Neo4j wave by wave: it stops at a failure, and goes on later.
+
+The tests follow the fleet and depend on each other in their order: a broken image, a run that is
+killed in its second wave, and the same command again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.images import ANOTHER, MARK, own_images, remove_derived, replace_image
+from support.platform import Platform, Tenant
+from support.writer import Writer
+
+# The canary and the pinned one are what they are by their entries, the others go by their tiers.
+FLEET: dict[str, tuple[str, dict[str, Any]]] = {
+    "kestrel": ("pro", {"tenant_canary": True}),
+    "finch": ("free", {}),
+    "heron": ("pro", {}),
+    "owl": ("free", {"tenant_pinned": True}),
+}
+ALL = ("--limit", ",".join(FLEET))
+WAVES = [{"tenants": "canary"}, {"tenants": "free"}, {"tenants": "pro"}]
+
+
+@pytest.fixture(scope="module")
+def fleet(platform: Platform) -> Iterator[dict[str, Tenant]]:
+    tenants = {name: platform.create(name, tier, **more) for name, (tier, more) in FLEET.items()}
+    platform.play.ok("deploy_tenant", *ALL)
+    with own_images(platform):
+        yield tenants
+    platform.play.ok("delete_tenant", *ALL, keep_data=False, confirm=len(FLEET))
+    remove_derived(platform)
+
+
+@pytest.fixture(scope="module")
+def sentences(fleet: dict[str, Tenant]) -> dict[str, str]:
+    return {name: tenant.store_something() for name, tenant in fleet.items()}
+
+
+def update(platform: Platform, result: Path, **variables: Any) -> dict[str, Any]:
+    return {"platform_update_waves": WAVES, "result_file": str(result), **variables}
+
+
+def outcomes(result: Path) -> dict[str, str]:
+    return {row["tenant"]: row["outcome"] for row in json.loads(result.read_text())["tenants"]}
+
+
+def has_another(tenant: Tenant) -> bool:
+    """Whether its Neo4j runs from the other image."""
+    return bool(tenant.container("neo4j").exec_run(["ls", MARK])[0] == 0)
+
+
+def test_a_fleet_stops_at_the_first_tenant_that_fails(
+    platform: Platform, fleet: dict[str, Tenant], sentences: dict[str, str], tmp_path: Path
+) -> None:
+    before = {name: tenant.container_ids() for name, tenant in fleet.items() if name != "kestrel"}
+    with own_images(platform):
+        replace_image(platform, "neo4j", 'ENTRYPOINT ["false"]')
+        run = platform.play.refused(
+            "update_fleet", *ALL, **update(platform, tmp_path / "result", patience=15)
+        )
+    assert run.failed == ["kestrel"]
+    said = outcomes(tmp_path / "result")
+    assert said.pop("kestrel").startswith("failed: kestrel: the update")
+    assert said == {"finch": "not reached", "heron": "not reached", "owl": "is pinned"}
+    assert {name: fleet[name].container_ids() for name in before} == before
+    assert all(fleet[name].remembers(sentence) for name, sentence in sentences.items())
+
+
+def test_a_fleet_that_was_killed_goes_on_where_it_was(
+    platform: Platform, fleet: dict[str, Tenant], sentences: dict[str, str], tmp_path: Path
+) -> None:
+    variables = update(platform, tmp_path / "result")
+    finch = fleet["finch"]
+    replace_image(platform, "neo4j", ANOTHER)
+    with Writer(finch) as writer:
+        assert platform.play.kill_when(finch.is_held, "update_fleet", *ALL, **variables)
+        assert has_another(fleet["kestrel"]) and not has_another(fleet["heron"])
+        done = fleet["kestrel"].container_ids()
+        platform.play.ok("update_fleet", *ALL, **variables)
+        writer.wait_for(3)
+    assert outcomes(tmp_path / "result") == {
+        "finch": "updated",
+        "heron": "updated",
+        "kestrel": "is there already",
+        "owl": "is pinned",
+    }
+    assert fleet["kestrel"].container_ids() == done
+    assert [name for name, tenant in fleet.items() if not has_another(tenant)] == ["owl"]
+    assert writer.lost() == [], writer.report()
+    assert all(fleet[name].remembers(sentence) for name, sentence in sentences.items())
+
+
+def test_afterwards_nothing_differs_and_it_is_known_who_runs_what(
+    platform: Platform, fleet: dict[str, Tenant], tmp_path: Path
+) -> None:
+    assert platform.play.ok("deploy_tenant", *ALL).changed == {}
+    platform.play.ok("tenant_info", *ALL, result_file=str(tmp_path / "info"))
+    known = {
+        entry["tenant"]: entry["outdated"] for entry in json.loads((tmp_path / "info").read_text())
+    }
+    assert known == {"finch": [], "heron": [], "kestrel": [], "owl": ["neo4j"]}
+    assert [left for tenant in fleet.values() for left in tenant.leftovers()] == []

@@ -1,0 +1,50 @@
+"""Images of a node that differ a little from its own, as a new minor version would."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+from collections.abc import Iterator
+
+from .platform import Platform
+
+_LABEL = "memcloud.test=image"
+# What an image of derive() has and the node's own has not.
+MARK = "/usr/share/memcloud/another"
+ANOTHER = f"RUN touch {MARK}"
+
+
+def derive(base: str, *lines: str) -> str:
+    """The id of an image with a tiny layer on top of another one."""
+    dockerfile = "\n".join([f"FROM {base}", "USER 0", *lines])
+    command = ["docker", "build", "--quiet", "--label", _LABEL, "-"]
+    built = subprocess.run(command, input=dockerfile, capture_output=True, text=True, check=True)
+    return built.stdout.strip()
+
+
+def replace_image(platform: Platform, kind: str, *lines: str, version: str = "") -> None:
+    """Have the node believe that its image of a kind is its present one with another layer."""
+    path = platform.data_dir / "images.json"
+    known = json.loads(path.read_text())
+    entry = known[kind][version] if version else known[kind]
+    entry["id"] = derive(entry["id"], *lines)
+    path.write_text(json.dumps(known))
+
+
+@contextlib.contextmanager
+def own_images(platform: Platform) -> Iterator[None]:
+    """Put the node's record of its images back in the end."""
+    path = platform.data_dir / "images.json"
+    before = path.read_text()
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
+def remove_derived(platform: Platform) -> None:
+    """Remove what derive() made; no container may use it any more."""
+    engine = platform.docker()
+    for image in engine.images.list(filters={"label": _LABEL}):
+        engine.images.remove(image.id, force=True)
