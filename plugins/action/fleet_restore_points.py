@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.utils.display import Display
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inputs import backup_access
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call import NodeAction
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._object_versions import (
+    ObjectVersions,
+    is_s3,
+)
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._parts import (
     by_tenant,
     call_in_parts,
@@ -43,13 +48,38 @@ class ActionModule(NodeAction):
 
         def ask(part: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
             arguments = {"action": action, "repositories": by_tenant(repositories, part)}
-            return self._ask("restore_points", arguments, task_vars)
+            answer, problem = self._ask("restore_points", arguments, task_vars)
+            if action == "prune":
+                _tell_of_versions(answer.get("tenants") or (), repositories)
+            return answer, problem
 
         display.display(f"{batch['node']}: restore points of {len(tenants)} of its tenants")
         entries = call_in_parts(batch, tenants, ask, _line)
         changed = any(entry.get("changed") for entry in entries.values())
         result.update(changed=changed, tenants=entries)
         return result
+
+
+def _tell_of_versions(
+    entries: Iterable[dict[str, Any]], repositories: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Say it where what was pruned is still in the bucket, as older versions.
+
+    They stay: noncurrent versions are what an overwriting node cannot destroy. All repositories of
+    a platform are in one bucket, which is asked once.
+    """
+    pruned = [entry for entry in entries if entry.get("removed")]
+    if not pruned or not is_s3(pruned[0]["url"]):
+        return
+    tenant = pruned[0]["tenant"]
+    try:
+        kept = ObjectVersions(tenant, repositories[tenant]).are_kept()
+        words = "the bucket keeps them as older versions until a rule of its own removes them"
+        words = words if kept else ""
+    except MemcloudError as error:
+        words = f"whether the bucket keeps them as older versions cannot be seen ({error})"
+    for entry in pruned:
+        entry["message"] = "; ".join(filter(None, (entry["message"], words)))
 
 
 def _line(entry: Mapping[str, Any]) -> str:

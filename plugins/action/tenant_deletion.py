@@ -29,6 +29,12 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import Controller
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import Answer
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._deletion_report import in_words
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._object_versions import (
+    NotAllowed,
+    ObjectVersions,
+    Outcome,
+    is_s3,
+)
 
 _REPORTS = ".reports"
 
@@ -56,6 +62,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             tenant, platform = controller.tenant(name, {})
             report["node"] = tenant.node
             report["locked"] = []
+            report["unknown"] = []
             report["gone"] += _remove_keys(name, controller.keys_dir(platform))
             if report["purged"]:
                 self._remove_off_site(report, tenant, platform)
@@ -64,7 +71,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise AnsibleActionFail(f"{name}: {error}") from error
         result.update(changed=True, report=report, report_file=path)
         if report["purged"] and report["left"]:
-            names = ", ".join(f"{thing['kind']} {thing['name']}" for thing in report["left"])
+            names = ", ".join(map(_named, report["left"]))
             result.update(
                 failed=True,
                 msg=f"{name}: was deleted, but this is still there: {names}. Remove it and run "
@@ -81,22 +88,26 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         with tempfile.TemporaryDirectory() as scratch:
             repository = Repository(tenant.name, access, scratch)
             thing = {"kind": "restore points", "name": access["url"]}
+            report["found"].append(thing)
             try:
                 left = repository.remove()
+                versions = _remove_versions(report, tenant.name, access)
             except Refused as error:
-                report["found"].append(thing)
                 report["locked"].append({**thing, "why": str(error)})
                 return
             except RepositoryError as error:
-                report["found"].append(thing)
                 report["left"].append({**thing, "why": str(error)})
                 return
-        report["found"].append(thing)
         kept = [words for words in left if not words.startswith("an empty repository")]
-        if kept:
+        if versions.left:
+            counts = {"bytes": versions.left_bytes, "versions": versions.left}
+            locks = {"until": versions.until or None, "legal_hold": versions.held}
+            report["locked"].append({**thing, **counts, **locks, "why": versions.in_words()})
+        elif kept and not versions.deleted:
             report["locked"].append({**thing, "why": "; ".join(kept)})
         else:
-            report["gone"].append({**thing, **({"note": "; ".join(left)} if left else {})})
+            notes = [] if versions.deleted else left
+            report["gone"].append({**thing, **({"note": "; ".join(notes)} if notes else {})})
 
     def _write(self, report: dict[str, Any], inventory_dir: str) -> str:
         given = self._task.args.get("result_file")
@@ -108,6 +119,29 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         text = os.path.splitext(path)[0] + ".txt"
         write_atomically(text, in_words(report), 0o600)
         return path
+
+
+def _remove_versions(report: dict[str, Any], tenant: str, access: dict[str, Any]) -> Outcome:
+    """What a bucket with versioning still has of restore points goes, unless it is locked."""
+    if not is_s3(access["url"]):
+        return Outcome()
+    thing = {"kind": "object versions", "name": access["url"]}
+    try:
+        outcome = ObjectVersions(tenant, access).remove()
+    except NotAllowed as error:
+        why = f"whether older versions remain cannot be seen with these credentials: {error}"
+        report["unknown"].append({**thing, "why": why})
+        return Outcome()
+    if outcome.deleted:
+        counts = {"bytes": outcome.deleted_bytes, "versions": outcome.deleted}
+        report["found"].append(thing)
+        report["gone"].append({**thing, **counts})
+    return outcome
+
+
+def _named(thing: dict[str, Any]) -> str:
+    why = f" ({thing['why']})" if thing.get("why") else ""
+    return f"{thing['kind']} {thing['name']}{why}"
 
 
 def _remove_keys(tenant: str, keys_dir: str) -> list[dict[str, Any]]:

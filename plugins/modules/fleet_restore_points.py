@@ -14,6 +14,8 @@ description:
   - Calls M(memcloud.memmachine.restore_points) once for the given tenants of a node, where the
     task runs - on the node, or on the controller for what no node has the credentials for.
   - Passwords are derived here, on the controller.
+  - Says after O(action=prune) when the bucket of the restore points (S3) keeps what was removed, as
+    older versions. Needs boto3 for that.
 options:
   action:
     description: What to do.

@@ -14,8 +14,12 @@ description:
   - Takes the report of what a node found and removed, removes the off-site restore points of a
     purged tenant with the credentials of C(platform_backup_prune_environment), which no node has,
     and writes the report as JSON and as text (0600).
+  - In a bucket with versioning (S3), where a delete only hides an object, all versions below the
+    tenant's repository are deleted for good. Those under a retention or a legal hold stay; a lock
+    is never passed by.
   - Fails when something is left that should be gone. What the place of the restore points refuses
-    to delete (an object lock) is reported and is no failure.
+    to delete (an object lock) is reported and is no failure; nor is it when these credentials may
+    not see versions, which the report says.
   - An action plugin that runs on the controller alone.
 options:
   tenant:
@@ -31,6 +35,9 @@ options:
         The text is beside it.
     type: path
     default: ""
+requirements:
+  - restic, for restore points that are not on the node
+  - boto3, for restore points in S3
 attributes:
   check_mode:
     description: Does nothing.
@@ -48,7 +55,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 report:
-  description: The tenant, what was C(found), what is C(gone), C(left) and C(locked).
+  description:
+    - The tenant, what was C(found), what is C(gone), C(left), C(locked) and C(unknown).
+    - Of restore points in a bucket C(locked) says how many C(versions) and C(bytes) stay, C(until)
+      when (the end of the last retention), and how many are under C(legal_hold).
   type: dict
   returned: when there is one
 report_file:

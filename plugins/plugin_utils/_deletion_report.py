@@ -30,6 +30,8 @@ def in_words(report: Mapping[str, Any]) -> str:
     if report["purged"]:
         lines += _part("Left", report["left"], "Nothing: everything was looked up again.")
         lines += _part("Under lock", report.get("locked") or (), "Nothing.")
+        if report.get("unknown"):
+            lines += _part("Not known", report["unknown"], "")
         lines += [
             "",
             "The journal of the node keeps what was done and when, and no memory. Copies that",

@@ -1,4 +1,8 @@
-"""An S3-speaking server that asks for credentials, and two users: a node's and a pruner's."""
+"""An S3-speaking server that asks for credentials, and its users: a node's, a pruner's.
+
+Two more have less rights than a pruner needs. One of its buckets keeps versions, one locks them
+for a day.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,9 @@ import boto3
 import requests
 
 BUCKET = "backups"
-_ARN = f"arn:aws:s3:::{BUCKET}"
+VERSIONED_BUCKET = "backups-versioned"
+LOCKED_BUCKET = "backups-locked"
+_ARN = f"arn:aws:s3:::{BUCKET}*"
 # What docs/backups.md gives a node: it reads and adds, and deletes nothing but restic's locks.
 NODE_POLICY = [
     {
@@ -34,6 +40,20 @@ NODE_POLICY = [
     {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": f"{_ARN}/*/locks/*"},
 ]
 PRUNE_POLICY = [{"Effect": "Allow", "Action": "s3:*", "Resource": [_ARN, f"{_ARN}/*"]}]
+# May delete, as a pruner had to before versions were looked at: it does not see them.
+BLIND_POLICY = [
+    *NODE_POLICY,
+    {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": f"{_ARN}/*"},
+]
+# Sees versions, too, but may not delete them for good.
+WEAK_POLICY = [
+    *BLIND_POLICY,
+    {
+        "Effect": "Allow",
+        "Action": ["s3:ListBucketVersions", "s3:GetObjectVersion"],
+        "Resource": [_ARN, f"{_ARN}/*"],
+    },
+]
 
 
 @dataclass
@@ -43,6 +63,8 @@ class Storage:
     port: int
     node: dict[str, str]
     pruner: dict[str, str]
+    blind: dict[str, str]
+    weak: dict[str, str]
 
     @property
     def url(self) -> str:
@@ -51,8 +73,11 @@ class Storage:
     @property
     def variables(self) -> dict[str, Any]:
         """What the inventory of a fleet that backs up to it says."""
+        return self.variables_for(BUCKET)
+
+    def variables_for(self, bucket: str) -> dict[str, Any]:
         return {
-            "platform_backup_repository": f"s3:{self.url}/{BUCKET}/memcloud",
+            "platform_backup_repository": f"s3:{self.url}/{bucket}/memcloud",
             "platform_backup_environment": self.node,
             "platform_backup_prune_environment": self.pruner,
         }
@@ -80,17 +105,36 @@ def storage(port: int, log: Path) -> Iterator[Storage]:
         url = f"http://127.0.0.1:{port}"
         _wait(url)
         anybody = {"AWS_ACCESS_KEY_ID": "anybody", "AWS_SECRET_ACCESS_KEY": "anything"}
-        _client("s3", url, anybody).create_bucket(Bucket=BUCKET)
+        _make_buckets(_client("s3", url, anybody))
         iam = _client("iam", url, anybody)
         users = [
             _user(iam, name, policy)
-            for name, policy in (("node", NODE_POLICY), ("pruner", PRUNE_POLICY))
+            for name, policy in (
+                ("node", NODE_POLICY),
+                ("pruner", PRUNE_POLICY),
+                ("blind", BLIND_POLICY),
+                ("weak", WEAK_POLICY),
+            )
         ]
         requests.post(f"{url}/moto-api/reset-auth", data="0", timeout=10).raise_for_status()
         yield Storage(port, *users)
     finally:
         process.kill()
         process.wait()
+
+
+def _make_buckets(s3: Any) -> None:
+    s3.create_bucket(Bucket=BUCKET)
+    s3.create_bucket(Bucket=VERSIONED_BUCKET)
+    s3.put_bucket_versioning(Bucket=VERSIONED_BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    s3.create_bucket(Bucket=LOCKED_BUCKET, ObjectLockEnabledForBucket=True)
+    s3.put_object_lock_configuration(
+        Bucket=LOCKED_BUCKET,
+        ObjectLockConfiguration={
+            "ObjectLockEnabled": "Enabled",
+            "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}},
+        },
+    )
 
 
 def _client(service: str, url: str, user: dict[str, str]) -> Any:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 from support.platform import ROLES, Platform, Tenant
-from support.storage import BUCKET, Storage, storage
+from support.storage import BUCKET, LOCKED_BUCKET, Storage, storage
 from support.writer import Writer
 
 PROJECT = "numbers"
@@ -267,3 +267,22 @@ def test_a_paused_tenant_is_backed_up_and_stays_paused(zeta: Tenant, s3: Storage
     assert {role: zeta.container(role).status for role in ROLES} == dict.fromkeys(ROLES, "exited")
     settled(zeta)
     assert os.path.isdir(zeta.platform.data_dir)
+
+
+def test_a_purge_says_what_is_under_lock_and_until_when(
+    zeta: Tenant, s3: Storage, tmp_path: Path
+) -> None:
+    locked = s3.variables_for(LOCKED_BUCKET)
+    zeta.platform.play.ok("backup_tenant", tenant=zeta.name, **locked)
+    path = tmp_path / "report.json"
+    wanted = {"tenant": zeta.name, "keep_data": False, "result_file": str(path)}
+    zeta.platform.play.ok("delete_tenant", **wanted, **locked)
+    told = json.loads(path.read_text())
+    assert told["left"] == told["unknown"] == []
+    (thing,) = told["locked"]
+    versions = s3.client(s3.pruner).list_object_versions(Bucket=LOCKED_BUCKET)["Versions"]
+    assert (thing["kind"], thing["versions"]) == ("restore points", len(versions))
+    assert thing["bytes"] == sum(version["Size"] for version in versions)
+    assert thing["until"] > told["at"]
+    assert thing["until"] in path.with_suffix(".txt").read_text()
+    assert not zeta.entry_file.exists()

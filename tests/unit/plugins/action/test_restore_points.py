@@ -10,6 +10,7 @@ from ansible_collections.memcloud.memmachine.plugins.action import (
     fleet_operate,
     fleet_restore_points,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import RepositoryError
 from test_fleet_actions import Run
 
 SETTINGS = """
@@ -87,6 +88,31 @@ def test_a_clone_reads_the_source_and_nothing_else_of_it(run):
     private = json.loads(args["private"])["acme"]
     assert private["source"]["url"].endswith("/globex-01234567")
     assert private["source"]["passwords"] != private["repository"]["passwords"]
+
+
+@pytest.mark.parametrize(
+    ("versions", "said"),
+    [
+        (True, "; the bucket keeps them as older versions until a rule of its own removes them"),
+        (False, ""),
+        (RepositoryError("acme: denied"), "; whether the bucket keeps them as older versions"),
+    ],
+)
+def test_pruning_says_what_the_bucket_keeps(run, monkeypatch, versions, said):
+    def are_kept(_self):
+        if isinstance(versions, Exception):
+            raise versions
+        return versions
+
+    monkeypatch.setattr(fleet_restore_points.ObjectVersions, "are_kept", are_kept)
+    entry = {"url": "s3:https://s3.example.com/bucket/acme-01234567", "removed": ["4ec480f2"]}
+    entry.update(tenant="acme", message="1 restore points removed, 3 stay")
+    run.answer = {"tenants": [entry]}
+    batch = batch_of(run)
+    options = {"action": "prune", "prune_credentials": True, "tenants": ["acme"]}
+    message = run(fleet_restore_points, batch=batch, **options)["tenants"]["acme"]["message"]
+    assert message.startswith("1 restore points removed, 3 stay" + said)
+    assert bool(said) is (message != "1 restore points removed, 3 stay")
 
 
 def test_what_is_found_is_told(run, capsys):

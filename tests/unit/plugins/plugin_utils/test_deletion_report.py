@@ -41,3 +41,10 @@ def test_kept_data_has_a_date() -> None:
     text = in_words(report(purged=False, purge_after="2026-12-21T12:00:00Z"))
     assert "kept until  2026-12-21T12:00:00Z" in text
     assert "Under lock" not in text
+
+
+def test_what_nobody_could_see_is_told() -> None:
+    unknown = [{"kind": "object versions", "name": "s3:x", "why": "AccessDenied"}]
+    text = in_words(report(unknown=unknown))
+    assert text.index("Not known") < text.index("AccessDenied")
+    assert "Not known" not in in_words(report(unknown=[]))

@@ -1,0 +1,156 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A purge of off-site restore points, with the real restic and an S3 server that enforces locks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.memcloud.memmachine.plugins.action import tenant_deletion
+from ansible_collections.memcloud.memmachine.plugins.module_utils._inputs import backup_access
+from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import Repository
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import Controller
+from support.storage import BUCKET, LOCKED_BUCKET, VERSIONED_BUCKET, Storage, storage
+
+sys.path.insert(0, str(Path(__file__).parent))
+from ansible.template import Templar
+from controller_side import ROOT_KEY, Run, write_inventory
+
+pytestmark = pytest.mark.skipif(not shutil.which("restic"), reason="needs restic")
+ENTRY = 'tenant_uid: "0123456789abcdef"\ntenant_node: node1\n'
+REPORT = {
+    "tenant": "acme",
+    "uid": "0123456789abcdef",
+    "hostname": "acme.example.com",
+    "at": "2026-11-21T12:00:00Z",
+    "by": "ann@desk",
+    "purged": True,
+    "purge_after": None,
+}
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
+    port = 30000 + os.getpid() % 2000
+    with storage(port, tmp_path_factory.mktemp("s3") / "server.log") as running:
+        yield running
+
+
+class Purge:
+    """acme has a restore point in a bucket, and is purged."""
+
+    def __init__(self, directory: Path, s3: Storage, bucket: str, **changes: Any) -> None:
+        settings = {
+            "platform_root_keys": {"1": ROOT_KEY},
+            "platform_domain": "example.com",
+            **s3.variables_for(bucket),
+            **changes,
+        }
+        inventory = write_inventory(
+            directory / "inventory",
+            group_vars__all_DOT_yml=json.dumps(settings),
+            host_vars__acme_DOT_yml=ENTRY,
+        )
+        self.s3, self.bucket, self.directory = s3, bucket, directory
+        self.runner = Run(inventory)
+        self._store()
+
+    def _store(self) -> None:
+        task_vars = self.runner.task_vars("acme")
+        controller = Controller(task_vars, Templar(self.runner.loader, task_vars))
+        tenant, platform = controller.tenant("acme", {})
+        access = backup_access(tenant.name, tenant.uid, tenant.root_key_version, platform)
+        point = self.directory / "point"
+        point.mkdir()
+        (point / "manifest.json").write_text("{}")
+        repository = Repository("acme", access, str(self.directory))
+        repository.ensure()
+        repository.store(str(point), "2026-11-21T03:00:00Z", {"reason": "manual"})
+
+    def run(self) -> dict[str, Any]:
+        report = {**REPORT, "found": [], "gone": [], "left": []}
+        return self.runner.act(tenant_deletion, "acme", report=report)
+
+    def stored(self, kind: str = "Versions") -> list[str]:
+        found = self.s3.client(self.s3.pruner).list_object_versions(Bucket=self.bucket)
+        return [entry["Key"] for entry in found.get(kind) or ()]
+
+    def text(self, result: dict[str, Any]) -> str:
+        return Path(result["report_file"]).with_suffix(".txt").read_text()
+
+
+def kinds(things: list[dict[str, Any]]) -> list[str]:
+    return [thing["kind"] for thing in things]
+
+
+def test_without_versions_the_report_is_as_ever(tmp_path: Path, s3: Storage) -> None:
+    purge = Purge(tmp_path, s3, BUCKET)
+    result = purge.run()
+    report = result["report"]
+    assert kinds(report["gone"]) == ["restore points"]
+    assert "an empty repository" in report["gone"][0]["note"]
+    assert report["left"] == report["locked"] == report["unknown"] == []
+    assert "Not known" not in purge.text(result)
+    assert {"data", "snapshots"}.isdisjoint(key.split("/")[2] for key in purge.stored())
+
+
+def test_versions_without_a_lock_are_gone_for_good(tmp_path: Path, s3: Storage) -> None:
+    purge = Purge(tmp_path, s3, VERSIONED_BUCKET)
+    assert purge.stored()
+    report = purge.run()["report"]
+    assert purge.stored() == purge.stored("DeleteMarkers") == []
+    assert kinds(report["gone"]) == ["object versions", "restore points"]
+    assert report["gone"][0]["versions"] >= 4
+    assert report["gone"][0]["bytes"] > 0
+    assert report["left"] == report["locked"] == report["unknown"] == []
+    # Again, when there is nothing any more.
+    assert kinds(purge.run()["report"]["gone"]) == ["restore points"]
+
+
+def test_what_is_locked_is_in_the_report_and_is_no_failure(tmp_path: Path, s3: Storage) -> None:
+    purge = Purge(tmp_path, s3, LOCKED_BUCKET)
+    before = purge.stored()
+    result = purge.run()
+    assert not result.get("failed")
+    assert set(before) <= set(purge.stored())
+    (locked,) = result["report"]["locked"]
+    assert locked["kind"] == "restore points"
+    assert locked["versions"] == len(purge.stored())
+    assert locked["until"] > result["report"]["at"]
+    assert locked["legal_hold"] == 0
+    assert "restore points" not in kinds(result["report"]["gone"])
+    assert f"the last retention ends {locked['until']}" in purge.text(result)
+    for secret in (s3.pruner, s3.node):
+        assert secret["AWS_SECRET_ACCESS_KEY"] not in json.dumps(result)
+    # Again, when restic finds no repository any more and the versions are still there.
+    assert purge.run()["report"]["locked"] == [locked]
+
+
+def test_it_is_said_when_versions_cannot_be_seen(tmp_path: Path, s3: Storage) -> None:
+    purge = Purge(tmp_path, s3, VERSIONED_BUCKET, platform_backup_prune_environment=s3.blind)
+    key = purge.stored()[0]
+    result = purge.run()
+    assert not result.get("failed")
+    (unknown,) = result["report"]["unknown"]
+    assert "cannot be seen with these credentials" in unknown["why"]
+    assert "Not known" in purge.text(result)
+    assert key in purge.stored()
+
+
+def test_a_bucket_that_cannot_be_asked_is_a_failure(
+    tmp_path: Path, s3: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    purge = Purge(tmp_path, s3, LOCKED_BUCKET)
+    monkeypatch.setitem(sys.modules, "botocore.exceptions", None)
+    result = purge.run()
+    assert result["failed"]
+    assert "boto3 is missing" in result["msg"]
+    assert kinds(result["report"]["left"]) == ["restore points"]
