@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
-from ansible_collections.memcloud.memmachine.plugins.module_utils._memmachine_image import (
+from ansible_collections.memcloud.memmachine.plugins.module_utils._server_image import (
     CommandFailed,
     run_in_image,
 )

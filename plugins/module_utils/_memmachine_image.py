@@ -21,17 +21,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._images import
     Request,
     provide,
 )
-
-try:
-    from docker.errors import DockerException
-except ImportError:  # reported by docker_client
-    DockerException = Exception
-
+from ansible_collections.memcloud.memmachine.plugins.module_utils._server_image import INTERPRETER
 
 NAME = "memmachine"
-INTERPRETER = "/app/.venv/bin/python"
 FACTS = "/opt/memcloud/image.json"
-USER = "30012:30012"
 VERSION = re.compile(r"^0\.([1-4])\.\d+(?:(?:a|b|rc)\d+)?$")
 LOCK = "locks/memmachine-%s.txt"
 FILES = (
@@ -161,60 +154,3 @@ def _unlocked(version: str) -> str:
         f"MemMachine {version} has no lock file in this release of the collection: its image takes "
         "the newest versions of the packages it depends on."
     )
-
-
-class CommandFailed(ImageError):
-    """A command in an image that ended with an error."""
-
-    def __init__(self, image: str, code: int, output: str) -> None:
-        self.code = code
-        self.output = output.strip()
-        super().__init__(f"A command in image {image} ended with code {code}: {self.output}")
-
-
-def run_in_image(
-    client: Any,
-    image: str,
-    arguments: list[str],
-    *,
-    entrypoint: list[str] | None = None,
-    binds: list[str] | None = None,
-    timeout: int = 120,
-) -> str:
-    """Run the image's launcher in a throw-away container without network; return its output.
-
-    An error holds the output too, or the log where there is none.
-
-    :param arguments: for the launcher, in place of starting the server.
-    :param entrypoint: another program of the image in place of the launcher.
-    :param binds: mounts as C(source:target:options).
-    """
-    limits = client.create_host_config(
-        network_mode="none",
-        read_only=True,
-        tmpfs={"/tmp": "mode=1777,size=16m"},
-        cap_drop=["ALL"],
-        security_opt=["no-new-privileges"],
-        binds=binds or [],
-        mem_limit="1g",
-        pids_limit=256,
-    )
-    try:
-        created = client.create_container(
-            image, arguments, user=USER, host_config=limits, entrypoint=entrypoint
-        )
-    except DockerException as error:
-        raise ImageError(f"Cannot start a container of image {image}: {error}") from error
-    try:
-        client.start(created["Id"])
-        code = client.wait(created["Id"], timeout=timeout)["StatusCode"]
-        output = client.logs(created["Id"], stderr=False).decode("utf-8", "replace")
-        if code != 0 and not output.strip():
-            output = client.logs(created["Id"]).decode("utf-8", "replace")
-    except DockerException as error:
-        raise ImageError(f"Cannot run a container of image {image}: {error}") from error
-    finally:
-        client.remove_container(created["Id"], force=True, v=True)
-    if code != 0:
-        raise CommandFailed(image, code, output)
-    return str(output)

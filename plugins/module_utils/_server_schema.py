@@ -17,12 +17,12 @@ from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
-from ansible_collections.memcloud.memmachine.plugins.module_utils._memmachine_image import (
+from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import read_json
+from ansible_collections.memcloud.memmachine.plugins.module_utils._server_image import (
     INTERPRETER,
     CommandFailed,
     run_in_image,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import read_json
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import sha256
 
 # Tables of the models, revisions of the migrations, which tables the migrations look after, and

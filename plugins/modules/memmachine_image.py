@@ -125,6 +125,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.memcloud.memmachine.plugins.module_utils import (
     _images,
     _memmachine_image,
+    _server_image,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import (
     DEFAULT_HOST,
@@ -141,7 +142,7 @@ def argument_spec() -> dict[str, Any]:
         "version": {"type": "str", "required": True},
         "source": {"type": "str", "choices": ["auto", "pull", "packages"], "default": "auto"},
         "reference": {"type": "str", "default": ""},
-        "interpreter": {"type": "path", "default": _memmachine_image.INTERPRETER},
+        "interpreter": {"type": "path", "default": _server_image.INTERPRETER},
         "mirror": {"type": "str", "default": ""},
         "revision": {"type": "str", "default": ""},
         "context": {"type": "dict", "default": {}},

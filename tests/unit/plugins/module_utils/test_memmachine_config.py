@@ -20,7 +20,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._memmachine_co
     tenant_configuration,
     validate_in_image,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._memmachine_image import (
+from ansible_collections.memcloud.memmachine.plugins.module_utils._server_image import (
     CommandFailed,
 )
 

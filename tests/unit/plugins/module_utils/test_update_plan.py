@@ -7,7 +7,7 @@ import json
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils import _server_schema
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
-from ansible_collections.memcloud.memmachine.plugins.module_utils._memmachine_image import (
+from ansible_collections.memcloud.memmachine.plugins.module_utils._server_image import (
     CommandFailed,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._server_schema import (
