@@ -36,6 +36,7 @@ JOBS = (
     "whole_life",
     "remote_node",
     "update",
+    "fleet",
     "pause",
     "quickstart",
     "default",

@@ -26,7 +26,7 @@ class Writer:
     """
 
     tenant: Tenant
-    pause: float = 0.1
+    pause: float = 0.3
     project: str = field(default_factory=lambda: f"writer-{uuid.uuid4().hex[:8]}")
     acknowledged: list[int] = field(default_factory=list)
     refused: dict[str, int] = field(default_factory=dict)
