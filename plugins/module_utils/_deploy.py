@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import shutil
 import threading
@@ -480,3 +481,29 @@ def _check_version(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> None
         f"run update_tenant -e tenant={tenant['tenant']}, which brings them along and goes back "
         f"by itself when it fails, or set tenant_version to {stored}. Nothing was touched",
     )
+
+
+def plan_tenants(given: Mapping[str, Any], _check_mode: bool) -> dict[str, Any]:
+    """What the module tenant_plan returns."""
+    node = TenantNode(json.loads(given["platform"]), given["owner"])
+    tenants = json.loads(given["tenants"])
+    results = node.plan(tenants, given["purge"], given["settle"])
+    return {
+        "changed": False,
+        "tenants": [result.as_dict() for result in results if result.drift or result.error],
+        "checked": len(results),
+        "missing_versions": node.missing_versions(tenants),
+    }
+
+
+def converge_tenants(given: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """What the module tenant_converge returns."""
+    if check_mode:
+        return {"changed": False, "tenants": []}
+    node = TenantNode(json.loads(given["platform"]), given["owner"])
+    tenants, secrets = json.loads(given["tenants"]), json.loads(given["secrets"])
+    results = node.converge(tenants, secrets, given["purge"], given["settle"])
+    return {
+        "changed": any(result.drift for result in results),
+        "tenants": [result.as_dict() for result in results],
+    }

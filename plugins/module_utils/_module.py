@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -22,3 +22,10 @@ def run(module: AnsibleModule, work: Callable[[AnsibleModule], dict[str, Any]]) 
         module.fail_json(msg=str(error))
     else:
         module.exit_json(**result)
+
+
+def run_call(
+    module: AnsibleModule, work: Callable[[Mapping[str, Any], bool], dict[str, Any]]
+) -> None:
+    """The same for a function that nodes call without a module, too (_calls.py)."""
+    run(module, lambda given: work(given.params, given.check_mode))

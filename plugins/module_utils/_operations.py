@@ -5,11 +5,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from ansible_collections.memcloud.memmachine.plugins.module_utils._backup import Backup, Depart
 from ansible_collections.memcloud.memmachine.plugins.module_utils._check_storage import (
     CheckStorage,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import Operation
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
+    Operation,
+    operate,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restore import Restore
 from ansible_collections.memcloud.memmachine.plugins.module_utils._sleep import Sleep
 from ansible_collections.memcloud.memmachine.plugins.module_utils._transfer import (
@@ -45,3 +54,23 @@ _ALL: tuple[Operation, ...] = (
 def operations() -> dict[str, Operation]:
     """Every operation by its name."""
     return {operation.name: operation for operation in _ALL}
+
+
+def operate_tenants(given: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """What the module tenant_operate returns."""
+    if check_mode:
+        return {"changed": False, "tenants": []}
+    known = operations()
+    if given["operation"] not in known:
+        raise MemcloudError(
+            f"there is no operation {given['operation']}; there are {', '.join(sorted(known))}"
+        )
+    answers = operate(
+        Node(json.loads(given["platform"]), given["owner"]),
+        known[given["operation"]],
+        json.loads(given["tenants"]),
+        json.loads(given["secrets"]),
+        json.loads(given["params"]),
+        json.loads(given["private"]),
+    )
+    return {"changed": any(answer["changed"] for answer in answers), "tenants": answers}

@@ -71,32 +71,14 @@ tenants:
   returned: always
 """
 
-import json
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.memcloud.memmachine.plugins.module_utils._deploy import TenantNode
-from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run
-
-
-def work(module: AnsibleModule) -> dict[str, Any]:
-    """Converge the given tenants."""
-    node = TenantNode(json.loads(module.params["platform"]), module.params["owner"])
-    results = node.converge(
-        json.loads(module.params["tenants"]),
-        json.loads(module.params["secrets"]),
-        module.params["purge"],
-        module.params["settle"],
-    )
-    return {
-        "changed": any(result.drift for result in results),
-        "tenants": [result.as_dict() for result in results],
-    }
+from ansible_collections.memcloud.memmachine.plugins.module_utils._deploy import converge_tenants
+from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run_call
 
 
 def main() -> None:
     """Module entry."""
-    run(
+    run_call(
         AnsibleModule(
             argument_spec={
                 "platform": {"type": "str", "required": True},
@@ -107,7 +89,7 @@ def main() -> None:
                 "owner": {"type": "str", "default": "unknown"},
             },
         ),
-        work,
+        converge_tenants,
     )
 
 

@@ -48,23 +48,16 @@ tenants:
   returned: always
 """
 
-import json
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run
-from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant_facts import tenant_facts
-
-
-def work(module: AnsibleModule) -> dict[str, Any]:
-    """Read the given tenants."""
-    platform, tenants = (json.loads(module.params[name]) for name in ("platform", "tenants"))
-    return {"changed": False, "tenants": tenant_facts(platform, tenants)}
+from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run_call
+from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant_facts import (
+    facts_of_tenants,
+)
 
 
 def main() -> None:
     """Module entry."""
-    run(
+    run_call(
         AnsibleModule(
             argument_spec={
                 "platform": {"type": "str", "required": True},
@@ -72,7 +65,7 @@ def main() -> None:
             },
             supports_check_mode=True,
         ),
-        work,
+        facts_of_tenants,
     )
 
 

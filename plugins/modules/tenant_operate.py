@@ -74,40 +74,14 @@ tenants:
   returned: always
 """
 
-import json
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
-from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run
-from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
-from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import operate
-from ansible_collections.memcloud.memmachine.plugins.module_utils._operations import operations
-
-
-def work(module: AnsibleModule) -> dict[str, Any]:
-    """Carry out the operation on the given tenants."""
-    given = module.params
-    known = operations()
-    if given["operation"] not in known:
-        raise MemcloudError(
-            f"there is no operation {given['operation']}; there are {', '.join(sorted(known))}"
-        )
-    node = Node(json.loads(given["platform"]), given["owner"])
-    answers = operate(
-        node,
-        known[given["operation"]],
-        json.loads(given["tenants"]),
-        json.loads(given["secrets"]),
-        json.loads(given["params"]),
-        json.loads(given["private"]),
-    )
-    return {"changed": any(answer["changed"] for answer in answers), "tenants": answers}
+from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run_call
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operations import operate_tenants
 
 
 def main() -> None:
     """Module entry."""
-    run(
+    run_call(
         AnsibleModule(
             argument_spec={
                 "operation": {"type": "str", "required": True},
@@ -119,7 +93,7 @@ def main() -> None:
                 "owner": {"type": "str", "default": "unknown"},
             },
         ),
-        work,
+        operate_tenants,
     )
 
 

@@ -72,30 +72,14 @@ missing_versions:
   returned: always
 """
 
-import json
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.memcloud.memmachine.plugins.module_utils._deploy import TenantNode
-from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run
-
-
-def work(module: AnsibleModule) -> dict[str, Any]:
-    """Plan the given tenants."""
-    node = TenantNode(json.loads(module.params["platform"]), module.params["owner"])
-    tenants = json.loads(module.params["tenants"])
-    results = node.plan(tenants, module.params["purge"], module.params["settle"])
-    return {
-        "changed": False,
-        "tenants": [result.as_dict() for result in results if result.drift or result.error],
-        "checked": len(results),
-        "missing_versions": node.missing_versions(tenants),
-    }
+from ansible_collections.memcloud.memmachine.plugins.module_utils._deploy import plan_tenants
+from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run_call
 
 
 def main() -> None:
     """Module entry."""
-    run(
+    run_call(
         AnsibleModule(
             argument_spec={
                 "platform": {"type": "str", "required": True},
@@ -106,7 +90,7 @@ def main() -> None:
             },
             supports_check_mode=True,
         ),
-        work,
+        plan_tenants,
     )
 
 

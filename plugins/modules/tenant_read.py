@@ -60,33 +60,14 @@ rows:
   returned: always
 """
 
-import json
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.memcloud.memmachine.plugins.module_utils._journal import Journal
-from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run
-from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import NodeState
-from ansible_collections.memcloud.memmachine.plugins.module_utils._stats import tenant_stats
-
-
-def work(module: AnsibleModule) -> dict[str, Any]:
-    """Read what is asked for."""
-    given = module.params
-    platform, tenants = (json.loads(given[name]) for name in ("platform", "tenants"))
-    if given["about"] == "stats":
-        return {"changed": False, "rows": tenant_stats(platform, tenants)}
-    journal = Journal(NodeState(platform["data_dir"]), platform)
-    if given["about"] == "journal":
-        return {"changed": False, "rows": journal.entries(given["since"])}
-    if not module.check_mode:
-        journal.rebuild(tenants)
-    return {"changed": False, "rows": journal.registry()}
+from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run_call
+from ansible_collections.memcloud.memmachine.plugins.module_utils._rows import read_rows
 
 
 def main() -> None:
     """Module entry."""
-    run(
+    run_call(
         AnsibleModule(
             argument_spec={
                 "about": {
@@ -100,7 +81,7 @@ def main() -> None:
             },
             supports_check_mode=True,
         ),
-        work,
+        read_rows,
     )
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,6 +17,14 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import 
     FleetVariables,
     tenants_of,
 )
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_code import (
+    CALLS,
+    Code,
+    told,
+)
+
+# What a shell returns where there is no such program.
+_NOT_FOUND = 127
 
 
 class NodeAction(ActionBase):  # type: ignore[misc]
@@ -44,15 +53,41 @@ class NodeAction(ActionBase):  # type: ignore[misc]
         """What a module answers on the node, or nothing and what went wrong."""
         node = self._task.args["batch"]["node"]
         try:
-            answer = self._execute_module(
-                module_name="memcloud.memmachine." + module,
-                module_args=arguments,
-                task_vars=task_vars,
-            )
+            if module in CALLS and self._is_pipelining_enabled("new"):
+                answer = self._call(module, arguments)
+            else:
+                answer = self._execute_module(
+                    module_name="memcloud.memmachine." + module,
+                    module_args=arguments,
+                    task_vars=task_vars,
+                )
         except AnsibleConnectionFailure as error:
             return {}, f"node {node} cannot be reached: {error}"
         problem = failure_of(node, answer)
         return ({}, problem) if problem else (dict(answer), "")
+
+    def _call(self, module: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What the function behind a module returns, from the code that the node keeps."""
+        code = Code.here()
+        call = code.call(module, arguments, bool(self._task.check_mode))
+        answer = self._run(call)
+        if answer.get("missing_code"):
+            answer = self._run(code.store())
+            answer = self._run(call) if not answer.get("failed") else answer
+        return answer
+
+    def _run(self, program: bytes) -> dict[str, Any]:
+        """Run a program with the node's own Python, as Ansible runs a pipelined module."""
+        interpreter = shlex.quote(self._task.args["batch"]["interpreter"])
+        command = f"{self._compute_environment_string()} {interpreter} -I".strip()
+        done = self._low_level_execute_command(command, in_data=program)
+        answer = told(done["stdout"])
+        if answer is None:
+            said = {"module_stderr": done["stderr"], "module_stdout": done["stdout"]}
+            if done["rc"] == _NOT_FOUND:
+                said = {"msg": "interpreter not found"}
+            answer = {"failed": True, **said}
+        return answer
 
 
 def all_failed(tenants: Iterable[Mapping[str, Any]], problem: str) -> list[dict[str, Any]]:

@@ -79,7 +79,9 @@ class Run:
         )
         plugin = action.ActionModule(
             task=task,
-            connection=SimpleNamespace(_shell=SimpleNamespace(tmpdir=None)),
+            connection=SimpleNamespace(
+                _shell=SimpleNamespace(tmpdir=None), is_pipelining_enabled=lambda _async: False
+            ),
             play_context=PlayContext(),
             loader=self.loader,
             templar=Templar(self.loader, task_vars),

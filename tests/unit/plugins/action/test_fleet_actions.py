@@ -64,7 +64,9 @@ class Run:
         task = types.SimpleNamespace(
             args=args, check_mode=check_mode, async_val=0, diff=False, action="x"
         )
-        connection = types.SimpleNamespace(_shell=types.SimpleNamespace(tmpdir=None))
+        connection = types.SimpleNamespace(
+            _shell=types.SimpleNamespace(tmpdir=None), is_pipelining_enabled=lambda _async: False
+        )
         action = plugin.ActionModule(
             task, connection, types.SimpleNamespace(), self.loader, Templar(self.loader), None
         )
