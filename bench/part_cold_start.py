@@ -15,7 +15,8 @@ HOW = """
     Images are there, nothing else is. Ours is the playbook from Enter to the memory round trip
     through the edge; "plain" is the same three containers with the same files, asked for in
     parallel by the engine's API with networks, volumes and files made beforehand, until a memory
-    was stored and found at the app itself; "Compose" is the official file's health intervals,
+    was stored and found at the app itself. Before each the disk has what was written (and removed)
+    until then. "Compose" is the official file's health intervals,
     order and heap on the same images. Rounds of ours and of plain containers alternate; their
     ratio is taken of the two of a round, without the time that Ansible itself takes to start.
 """
@@ -42,11 +43,13 @@ def _one(ground: Ground, part: Part, rounds: int) -> float:
     for number in range(rounds):
         say(f"  one tenant, round {number + 1} of {rounds}")
         ground.create("plain")
+        os.sync()
         found = ground.script("plain.py", "1", "plain")
         taken["plain"].append(found["seconds"])
         taken["plain processor"].append(found["processor"])
         ground.create("ours")
         taken["start-up"].append(timed(_empty_play))
+        os.sync()
         taken["deploy"].append(timed(lambda: ground.deploy("ours")))
         taken["processor"].append(processor_of("be", ["ours"]))
         taken["found"].append(ground.state("ours")["proof"]["found"])
@@ -80,6 +83,7 @@ def _compose(ground: Ground, part: Part, deploy: float, rounds: int) -> None:
     for number in range(rounds):
         say(f"  Compose, round {number + 1} of {rounds}")
         ground.create("composed")
+        os.sync()
         found.append(ground.script("compose.py", "composed", tool))
         ground.purge("composed")
     median = part.figure("compose", "Compose: one", "s", [one["seconds"] for one in found])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from containers import processor_of
@@ -10,7 +11,7 @@ from measure import Part, say
 
 TITLE = "Twenty new tenants in one run"
 HOW = """
-    As with one tenant, but plain containers are started with several numbers of tenants side by
+    As with one tenant, the disk settled before each, but plain containers are started with several numbers of tenants side by
     side, and the best of these is what one run of deploy_tenant is compared with.
 """
 
@@ -37,6 +38,7 @@ def measure(ground: Ground, part: Part, small: bool) -> None:
     taken: list[float] = []
     for parallel in (2,) if small else (2, 3, 4, 8):
         say(f"  plain containers of {count} tenants, {parallel} side by side")
+        os.sync()
         seconds = ground.script("plain.py", str(parallel), *plain)["seconds"]
         words = f"plain containers of {count}, {parallel} side by side"
         taken.append(part.figure(f"plain_{count}_by_{parallel}", words, "s", seconds))
@@ -46,6 +48,7 @@ def measure(ground: Ground, part: Part, small: bool) -> None:
     for name in ours:
         ground.create(name)
     say(f"  deploy_tenant of {count}")
+    os.sync()
     began = time.monotonic()
     ground.deploy(*ours)
     seconds = time.monotonic() - began

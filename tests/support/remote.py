@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -47,8 +48,23 @@ class Machine:
 
     def engine(self) -> str:
         """The identity of its engine."""
-        program = 'import docker; print(docker.from_env().info()["ID"])'
-        return self.sh(f"/opt/memcloud/venv/bin/python -c '{program}'")
+        return self._ask_engine('print(engine.info()["ID"])')
+
+    def objects(self, *labels: str) -> list[str]:
+        """Containers, volumes and networks with all of these labels, by name."""
+        program = (
+            f"wanted = {{'label': {list(labels)}}}\n"
+            "found = engine.containers.list(all=True, filters=wanted)\n"
+            "found += engine.volumes.list(filters=wanted)\n"
+            "found += engine.networks.list(filters=wanted)\n"
+            "print(' '.join(thing.name for thing in found))"
+        )
+        return self._ask_engine(program).split()
+
+    def _ask_engine(self, program: str) -> str:
+        """What a program prints that has the machine's engine; there is no command for it there."""
+        program = f"import docker\nengine = docker.from_env()\n{program}"
+        return self.sh(f"/opt/memcloud/venv/bin/python -c {shlex.quote(program)}")
 
     @property
     def root(self) -> Path:
