@@ -396,6 +396,7 @@ class TenantNode(Node):
         if tenant["state"] == "running" and before != "running":
             record["started"] = now()
         result.state = record["state"] = tenant["state"]
+        record["images"] = job.images()
         job.save()
 
     def _bring(self, job: Job) -> list[Drift]:

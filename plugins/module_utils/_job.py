@@ -18,6 +18,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._converge impo
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
     DATABASES,
+    IMAGE_OF,
     TenantPaths,
     container_name,
     desired_tenant,
@@ -160,6 +161,11 @@ class Job:
                 return str(volume["Mountpoint"])
         raise MemcloudError(f"{self.name}: volume {name} is missing on its node")
 
+    def images(self) -> dict[str, str]:
+        """The ids of the images of the tenant's containers, by kind, as the record keeps them."""
+        found = {role: self.engine.inspect(self.container(role)) for role in ROLES}
+        return {IMAGE_OF[role]: str(one["Image"]) for role, one in found.items() if one}
+
     def desired(
         self, tenant: Mapping[str, Any] | None = None, generation: int | None = None
     ) -> tuple[Desired, dict[str, str]]:
@@ -187,14 +193,6 @@ class Job:
         finally:
             spent = time.monotonic() - began
             self.seconds[name] = round(self.seconds.get(name, 0.0) + spent, 3)
-
-    def keep_images(self, version: str) -> None:
-        """Have the record name the images in which the tenant differs from its node, no others."""
-        own = self.node.images_of(version)
-        images = self.record.pop("images", None) or {}
-        differ = {kind: image for kind, image in images.items() if own.get(kind) != image}
-        if differ:
-            self.record["images"] = differ
 
     # -- the gate -----------------------------------------------------------------------------
 

@@ -50,18 +50,23 @@ class Node:
         self.images = self.state.images()
         self.journal = Journal(self.state, platform)
         self._cpus = os.cpu_count() or 1
+        self._known: dict[str, bool] = {}
 
     def facts(
         self, tenant: Mapping[str, Any], record: Mapping[str, Any], slot: int, held: bool = False
     ) -> Facts:
         """What only this node knows of a tenant, for its desired state.
 
+        A tenant stays on the images that it was proved on, as long as they are there: only an
+        update exchanges them.
+
         :param tenant: inputs; ``images`` in them are those of an operation that tries something,
             and count before the record's.
         """
         images = self.images_of(tenant["version"])
         if tenant["version"] == record.get("version", tenant["version"]):
-            images.update(record.get("images") or {})
+            kept = record.get("images") or {}
+            images.update({kind: image for kind, image in kept.items() if self._has(image)})
         images.update(tenant.get("images") or {})
         return Facts(
             slot,
@@ -73,6 +78,11 @@ class Node:
             woken=bool(record.get("woken")),
             writes=str(record.get("writes") or "open"),
         )
+
+    def _has(self, image: str) -> bool:
+        if image not in self._known:
+            self._known[image] = self.engine.image_id(image) is not None
+        return self._known[image]
 
     def images_of(self, version: str) -> dict[str, str]:
         """The images that this node has now, by kind, for a server version."""

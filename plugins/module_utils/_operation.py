@@ -191,6 +191,5 @@ def finish(job: Job) -> None:
         job.prove()
     job.release()
     job.record["state"] = left.get("state") or recorded["state"]
-    job.keep_images(recorded["version"])
     job.record.pop("operation", None)
     job.save()

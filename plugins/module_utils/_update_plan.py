@@ -174,7 +174,7 @@ def last_time(durations: Mapping[str, Any], kind: str) -> str:
     return f"the last one of its kind took {seconds:.0f} s" if seconds else ""
 
 
-def slower(before: Sequence[float], after: Sequence[float], times: float = 2.0) -> str:
+def slower(before: Sequence[float], after: Sequence[float], times: float) -> str:
     """Why the fleet stops after a tenant: its round trips take much longer than before."""
     if not before or not after:
         return ""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 import uuid
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import requests
-from memmachine_client import MemMachineClient
 
 from .platform import Tenant
+from .playbook import CHECKOUT
 
 # As long as the official client waits for an answer.
 CLIENT_SECONDS = 30
@@ -38,6 +44,7 @@ class Writer:
     def __post_init__(self) -> None:
         self._key = self.tenant.key
         self._stopping = threading.Event()
+        self._last = time.monotonic()
         self._thread = threading.Thread(target=self._write, daemon=True)
 
     def __enter__(self) -> Writer:
@@ -48,7 +55,7 @@ class Writer:
         self._stopping.set()
         self._thread.join(CLIENT_SECONDS + 10)
 
-    def sentence(self, number: int) -> str:
+    def sentence(self, number: int | str) -> str:
         return f"Entry {number} of {self.project} was written."
 
     @property
@@ -80,20 +87,23 @@ class Writer:
         )
 
     def _write(self) -> None:
-        number, last = 0, time.monotonic()
+        number = 0
         while not self._stopping.is_set():
             number += 1
             began = time.monotonic()
             outcome = self._store(number)
-            ended = time.monotonic()
-            self.longest_wait = max(self.longest_wait, ended - began)
-            if outcome == "200":
-                self.acknowledged.append(number)
-                self.longest_gap = max(self.longest_gap, ended - last)
-                last = ended
-            else:
-                self.refused[outcome] = self.refused.get(outcome, 0) + 1
+            self._note(number, outcome, time.monotonic() - began)
             self._stopping.wait(self.pause)
+
+    def _note(self, number: int, outcome: str, seconds: float) -> None:
+        """What came of one attempt that has just ended."""
+        self.longest_wait = max(self.longest_wait, seconds)
+        if outcome != "200":
+            self.refused[outcome] = self.refused.get(outcome, 0) + 1
+            return
+        self.acknowledged.append(number)
+        self.longest_gap = max(self.longest_gap, time.monotonic() - self._last)
+        self._last = time.monotonic()
 
     def _store(self, number: int) -> str:
         body = {
@@ -113,24 +123,51 @@ class Writer:
 
 
 class OfficialWriter(Writer):
-    """The same with the official client as it is: its own connection, time-out and retries.
+    """The same with the official client, in a process of its own: its time-out, its retries.
 
-    The tenant's authority has to be in REQUESTS_CA_BUNDLE.
+    Of 0.3.9, since it understands the answers of old and new servers: that of 0.4.0 stumbles over
+    ids that are numbers, after the memory was stored.
     """
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        client = MemMachineClient(api_key=self._key, base_url=self.tenant.url)
-        self._memory = client.create_project(org_id="ci", project_id=self.project).memory()
+    def _write(self) -> None:
+        given = {"key": self._key, "url": self.tenant.url, "project": self.project}
+        given |= {"sentence": self.sentence("{}"), "pause": self.pause}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(official_client("0.3.9")),
+            "REQUESTS_CA_BUNDLE": str(self.tenant.platform.authority),
+        }
+        program = Path(__file__).with_name("official_client.py")
+        with subprocess.Popen(
+            [sys.executable, program],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process:
+            assert process.stdin and process.stdout
+            process.stdin.write(json.dumps(given) + "\n")
+            process.stdin.flush()
+            closing = threading.Thread(
+                target=lambda: (self._stopping.wait(), process.stdin.close()), daemon=True
+            )
+            closing.start()
+            for line in process.stdout:
+                number, outcome, seconds = json.loads(line)
+                self._note(number, outcome, seconds)
 
-    def _store(self, number: int) -> str:
-        try:
-            self._memory.add(self.sentence(number))
-        except requests.HTTPError as error:
-            return str(error.response.status_code)
-        except Exception as error:  # whatever it is, it is no acknowledgement
-            return type(error).__name__
-        return "200"
+
+def official_client(version: str) -> Path:
+    """A folder with the official client of a version, for PYTHONPATH; the rest is there already."""
+    folder = CHECKOUT / f".cache/official-client-{version}"
+    if not folder.exists():
+        with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
+            packages = [f"{name}=={version}" for name in ("memmachine-client", "memmachine-common")]
+            install = ["uv", "pip", "install", "--quiet", "--no-deps", "--target", f"{fresh}/all"]
+            subprocess.run([*install, *packages], check=True, timeout=120)
+            os.rename(f"{fresh}/all", folder)
+    return folder
 
 
 def stored(tenant: Tenant, project: str) -> set[str]:

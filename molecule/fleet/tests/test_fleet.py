@@ -75,7 +75,8 @@ def test_a_fleet_stops_at_the_first_tenant_that_fails(
 def test_a_fleet_that_was_killed_goes_on_where_it_was(
     platform: Platform, fleet: dict[str, Tenant], sentences: dict[str, str], tmp_path: Path
 ) -> None:
-    variables = update(platform, tmp_path / "result")
+    # Other tests on this machine make servers slow.
+    variables = update(platform, tmp_path / "result", slower=0)
     finch = fleet["finch"]
     replace_image(platform, "neo4j", ANOTHER)
     with Writer(finch) as writer:

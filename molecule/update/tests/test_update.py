@@ -20,8 +20,6 @@ from support.platform import Platform, Tenant
 from support.playbook import CHECKOUT
 from support.writer import OfficialWriter
 
-pytestmark = pytest.mark.usefixtures("trust")
-
 # Lines put into the server of an image, each in place of what it should do.
 BROKEN = {
     "does not start": ("/opt/memcloud", "launch", "def serve() -> None:", "sys.exit('cannot')"),

@@ -72,7 +72,7 @@ def test_an_update_is_recorded_with_the_way_back(fleet):
     assert record["previous"]["version"] == "0.3.9"
     assert record["previous"]["images"]["memmachine"] == "sha256:old"
     assert record["update_seconds"].keys() == {"image"}
-    assert "images" not in record and "operation" not in record
+    assert record["images"]["memmachine"] == "sha256:m" and "operation" not in record
     again = work(fleet, _update.Update(), "0.4.0")
     assert not again["changed"] and again["plan"]["kind"] == "none"
 
@@ -104,7 +104,7 @@ def test_a_failure_brings_back_image_and_version(fleet, monkeypatch):
     assert "could not store a memory" in answer["error"] and "last words" in answer["error"]
     record = fleet.record("acme")
     assert (record["version"], app(fleet)) == ("0.3.9", "sha256:old")
-    assert "previous" not in record and "images" not in record
+    assert "previous" not in record and record["images"]["memmachine"] == "sha256:old"
 
 
 def test_a_migration_works_on_new_volumes_and_keeps_the_old(fleet, monkeypatch):
@@ -142,8 +142,30 @@ def test_after_going_back_the_tenant_stays_on_the_image_that_its_node_no_longer_
     path.write_text(json.dumps(images))
     assert work(fleet, _update.Update(), "0.3.9")["plan"]["images"] == ["postgres"]
     assert "error" not in work(fleet, _update.Rollback(), "0.3.9")
-    assert fleet.record("acme")["images"] == {"postgres": "sha256:p"}
+    assert fleet.record("acme")["images"]["postgres"] == "sha256:p"
     assert not fleet.plan("acme", tenant_version="0.3.9")["acme"].drift
+
+
+def test_deploying_leaves_a_tenant_on_the_images_that_it_was_proved_on(fleet):
+    path = fleet.data_dir / "images.json"
+    images = json.loads(path.read_text())
+    images["postgres"]["id"] = "sha256:p2"
+    path.write_text(json.dumps(images))
+    assert not fleet.plan("acme", tenant_version="0.3.9")["acme"].drift
+    del fleet.engine.images["sha256:p"]  # somebody removed it: what is left is the node's
+    (drift,) = fleet.plan("acme", tenant_version="0.3.9")["acme"].drift
+    assert "image differs" in drift.words()
+
+
+@pytest.mark.parametrize(
+    ("later", "stops"), [([0.3], False), ([0.9, 0.9, 0.3], False), ([0.9, 0.9, 0.9, 0.9], True)]
+)
+def test_a_server_that_is_slow_at_first_is_measured_again(fleet, monkeypatch, later, stops):
+    rounds = iter([[0.2] * 5, *([seconds] * 5 for seconds in later)])
+    monkeypatch.setattr(_update, "_round_trips", lambda job, count: next(rounds))
+    monkeypatch.setattr(_update, "_WARMING_SECONDS", 0)
+    answer = work(fleet, _update.Update(), "0.4.0", {"slower": 2})
+    assert bool(answer["slower"]) is stops and next(rounds, None) is None
 
 
 def test_an_older_version_is_refused(fleet):

@@ -119,7 +119,7 @@ def test_nobody_goes_back_with_the_fleet():
     ],
 )
 def test_the_fleet_stops_where_the_median_is_over_twice_its_value(before, after, stops):
-    assert bool(slower(before, after)) is stops
+    assert bool(slower(before, after, 2.0)) is stops
 
 
 @pytest.mark.parametrize(
