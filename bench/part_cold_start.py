@@ -15,9 +15,9 @@ HOW = """
     Images are there, nothing else is. Ours is the playbook from Enter to the memory round trip
     through the edge; "plain" is the same three containers with the same files, asked for in
     parallel by the engine's API with networks, volumes and files made beforehand, until a memory
-    was stored and found at the app itself. Before each the disk has what was written (and removed)
-    until then. "Compose" is the official file's health intervals,
-    order and heap on the same images. Rounds of ours and of plain containers alternate; their
+    was stored and found at the app itself. Before each the disk has what was
+    written (and removed) until then. "Compose" is the official file's health intervals, order and
+    heap on the same images. Rounds of ours and of plain containers alternate; their
     ratio is taken of the two of a round, without the time that Ansible itself takes to start.
 """
 _ONE = ("deploy_one", "plain_one", "round_trip_one", "processor_one", "ratio_one")

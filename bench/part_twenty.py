@@ -11,8 +11,9 @@ from measure import Part, say
 
 TITLE = "Twenty new tenants in one run"
 HOW = """
-    As with one tenant, the disk settled before each, but plain containers are started with several numbers of tenants side by
-    side, and the best of these is what one run of deploy_tenant is compared with.
+    As with one tenant, the disk settled before each, but plain containers are started with several
+    numbers of tenants side by side, and the best of these is what one run of deploy_tenant is
+    compared with.
 """
 
 
