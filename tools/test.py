@@ -30,15 +30,15 @@ CHECKS = ("lint", "unit", "build", "sanity")
 # The longest first, so that the lanes end together. Two more, lifecycle and portability, would make it
 # longer than half an hour: they run when they are named (make molecule).
 JOBS = (
-    "backup_restore",
-    "two_tenants",
-    "drift",
-    "whole_life",
-    "remote_node",
     "update",
+    "backup_restore",
+    "drift",
+    "remote_node",
+    "whole_life",
+    "two_tenants",
     "fleet",
-    "pause",
     "quickstart",
+    "pause",
     "default",
 )
 # In a fresh clone, as a new user: the quickstart, and the commands of the README.

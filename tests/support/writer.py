@@ -138,15 +138,18 @@ class OfficialWriter(Writer):
             "REQUESTS_CA_BUNDLE": str(self.tenant.platform.authority),
         }
         program = Path(__file__).with_name("official_client.py")
-        with subprocess.Popen(
-            [sys.executable, program],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        ) as process:
-            assert process.stdin and process.stdout
+        # -P: the modules beside the program have names of the standard library.
+        with (
+            tempfile.TemporaryFile() as log,
+            subprocess.Popen(
+                [sys.executable, "-P", program],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            ) as process,
+        ):
             process.stdin.write(json.dumps(given) + "\n")
             process.stdin.flush()
             closing = threading.Thread(
@@ -156,6 +159,9 @@ class OfficialWriter(Writer):
             for line in process.stdout:
                 number, outcome, seconds = json.loads(line)
                 self._note(number, outcome, seconds)
+            if process.wait():
+                log.seek(0)
+                self._note(0, log.read().decode().strip().splitlines()[-1], 0.0)
 
 
 def official_client(version: str) -> Path:

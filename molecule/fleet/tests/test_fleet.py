@@ -16,20 +16,19 @@ from support.images import ANOTHER, MARK, own_images, remove_derived, replace_im
 from support.platform import Platform, Tenant
 from support.writer import Writer
 
-# The canary and the pinned one are what they are by their entries, the others go by their tiers.
-FLEET: dict[str, tuple[str, dict[str, Any]]] = {
-    "kestrel": ("pro", {"tenant_canary": True}),
-    "finch": ("free", {}),
-    "heron": ("pro", {}),
-    "owl": ("free", {"tenant_pinned": True}),
+# What each of them has in its entry beside the rest; one without goes by its tier.
+FLEET: dict[str, dict[str, Any]] = {
+    "kestrel": {"tenant_canary": True},
+    "finch": {},
+    "owl": {"tenant_pinned": True},
 }
 ALL = ("--limit", ",".join(FLEET))
-WAVES = [{"tenants": "canary"}, {"tenants": "free"}, {"tenants": "pro"}]
+WAVES = [{"tenants": "canary"}, {"tenants": "free"}]
 
 
 @pytest.fixture(scope="module")
 def fleet(platform: Platform) -> Iterator[dict[str, Tenant]]:
-    tenants = {name: platform.create(name, tier, **more) for name, (tier, more) in FLEET.items()}
+    tenants = {name: platform.create(name, **more) for name, more in FLEET.items()}
     platform.play.ok("deploy_tenant", *ALL)
     with own_images(platform):
         yield tenants
@@ -67,7 +66,7 @@ def test_a_fleet_stops_at_the_first_tenant_that_fails(
     assert run.failed == ["kestrel"]
     said = outcomes(tmp_path / "result")
     assert said.pop("kestrel").startswith("failed: kestrel: the update")
-    assert said == {"finch": "not reached", "heron": "not reached", "owl": "is pinned"}
+    assert said == {"finch": "not reached", "owl": "is pinned"}
     assert {name: fleet[name].container_ids() for name in before} == before
     assert all(fleet[name].remembers(sentence) for name, sentence in sentences.items())
 
@@ -81,13 +80,12 @@ def test_a_fleet_that_was_killed_goes_on_where_it_was(
     replace_image(platform, "neo4j", ANOTHER)
     with Writer(finch) as writer:
         assert platform.play.kill_when(finch.is_held, "update_fleet", *ALL, **variables)
-        assert has_another(fleet["kestrel"]) and not has_another(fleet["heron"])
+        assert has_another(fleet["kestrel"])
         done = fleet["kestrel"].container_ids()
         platform.play.ok("update_fleet", *ALL, **variables)
         writer.wait_for(3)
     assert outcomes(tmp_path / "result") == {
         "finch": "updated",
-        "heron": "updated",
         "kestrel": "is there already",
         "owl": "is pinned",
     }
@@ -105,5 +103,5 @@ def test_afterwards_nothing_differs_and_it_is_known_who_runs_what(
     known = {
         entry["tenant"]: entry["outdated"] for entry in json.loads((tmp_path / "info").read_text())
     }
-    assert known == {"finch": [], "heron": [], "kestrel": [], "owl": ["neo4j"]}
+    assert known == {"finch": [], "kestrel": [], "owl": ["neo4j"]}
     assert [left for tenant in fleet.values() for left in tenant.leftovers()] == []
