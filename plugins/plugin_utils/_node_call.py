@@ -106,7 +106,8 @@ def failure_of(node: str, answer: Mapping[str, Any]) -> str:
     text = " ".join(part for part in said if part).strip() or _words(answer.get("exception"))
     if answer.get("unreachable"):
         return f"node {node} cannot be reached: {text}"
-    if "interpreter" in text and "not found" in text or "No such file or directory" in text:
+    missing = "interpreter" in text and "not found" in text
+    if missing or "No such file or directory" in said[1]:  # what the shell says, not our code
         return f"node {node} is not set up (its Python environment is missing): run setup_node"
     return f"node {node}: {text[-2000:]}"
 
