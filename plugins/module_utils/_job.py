@@ -17,6 +17,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._converge impo
     image_ids,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
+    APP_PORT,
     DATABASES,
     IMAGE_OF,
     TenantPaths,
@@ -329,7 +330,8 @@ class Job:
         if self.platform["tls_mode"] == "local_ca":
             authority = self.state.path("edge", "ca.crt")
         edge = Edge(self.tenant["hostname"], port, tls, authority)
-        return Probe(self.name, edge, self.secrets["probe"], deadline)
+        app = addresses_of(self.platform["subnet_pool"], self.slot).app
+        return Probe(self.name, edge, self.secrets["probe"], deadline, (app, APP_PORT))
 
     def _check_alive(self) -> None:
         """Raise when the server ends each time it is started: waiting longer is no use."""

@@ -27,6 +27,8 @@ PROBE_PROJECT = "probe"
 _PROJECT = {"org_id": PROBE_ORGANISATION, "project_id": PROBE_PROJECT}
 _LOOPBACK = "127.0.0.1"
 _POLL_SECONDS = 0.1
+_LISTEN_SECONDS = 0.05
+_CHECK_SECONDS = 1.0
 _ANSWER_SECONDS = 60.0
 
 
@@ -41,6 +43,14 @@ class _PinnedHTTPS(http.client.HTTPSConnection):
         plain = socket.create_connection((_LOOPBACK, self.port), self.timeout)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = self._context.wrap_socket(plain, server_hostname=self.host)  # type: ignore[attr-defined]
+
+
+def _listens(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), _CHECK_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -86,11 +96,21 @@ class Probe:
     """One memory round trip of one tenant.
 
     :param deadline: seconds that the whole may take.
+    :param server: address and port of the tenant's server; the edge is not asked before something
+        listens there, since each of its answers costs time that servers need to start.
     """
 
-    def __init__(self, tenant: str, edge: Edge, key: str, deadline: float = 180.0) -> None:
+    def __init__(
+        self,
+        tenant: str,
+        edge: Edge,
+        key: str,
+        deadline: float = 180.0,
+        server: tuple[str, int] | None = None,
+    ) -> None:
         self._tenant = tenant
         self._edge = edge
+        self._server = server
         self._key = key
         self._began = time.monotonic()
         self._ready = 0.0
@@ -99,12 +119,18 @@ class Probe:
     def wait_ready(self, check: Callable[[], None] = lambda: None) -> None:
         """Wait until the server answers through the edge.
 
-        :param check: asked again and again; raises when waiting longer is no use.
+        :param check: asked once a second; raises when waiting longer is no use.
         :raises ProbeError: with the last answer.
         """
-        last = "no answer"
+        last, checked = "no answer", float("-inf")
         while time.monotonic() < self._deadline:
-            check()
+            if time.monotonic() - checked > _CHECK_SECONDS:
+                check()
+                checked = time.monotonic()
+            if self._server and not _listens(*self._server):
+                last = "nothing listens at the server's port"
+                time.sleep(_LISTEN_SECONDS)
+                continue
             try:
                 status, body = self._request("GET", "/api/v2/health", None, 5.0)
                 if status == 200:

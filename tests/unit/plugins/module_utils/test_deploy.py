@@ -33,7 +33,7 @@ class FakeProbe:
     failure = None
     count = 0
 
-    def __init__(self, tenant, edge, key, deadline):
+    def __init__(self, tenant, edge, key, deadline, server):
         assert key
 
     def wait_ready(self, check=None):

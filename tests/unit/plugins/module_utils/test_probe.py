@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -23,6 +24,7 @@ class Server:
         self.memories = {}
         self.semantic = {"7": "left by an earlier probe"}
         self.seen = []
+        self.health = 0
         self.fail = {}
         self.forget = False
         handler = type("Handler", (_Handler,), {"server_state": self})
@@ -44,6 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.startswith("/api/http/routers/"):
             self._answer(200, {"status": "enabled"} if "acme" in self.path else {"status": "bad"})
         else:
+            self.server_state.health += 1
             self._answer(*self._failure("health", 200, {"status": "healthy"}))
 
     def do_POST(self):
@@ -99,7 +102,11 @@ def server():
 
 
 def probe(server, deadline=5.0):
-    return Probe("acme", Edge("acme.example.com", server.port, tls=False), "key-1", deadline)
+    return Probe("acme", edge_of(server), "key-1", deadline)
+
+
+def edge_of(server):
+    return Edge("acme.example.com", server.port, tls=False)
 
 
 def test_a_round_trip_leaves_nothing_behind(server):
@@ -130,6 +137,26 @@ def test_nobody_listening_is_said(server):
     prober = Probe("acme", Edge("acme.example.com", 1, tls=False), "k", 0.3)
     with pytest.raises(ProbeError, match="refused"):
         prober.wait_ready()
+
+
+def test_the_edge_is_asked_when_the_server_listens_and_not_before(server):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and does not listen
+        prober = Probe("acme", edge_of(server), "k", 0.3, closed.getsockname())
+        with pytest.raises(ProbeError, match="nothing listens"):
+            prober.wait_ready()
+        assert server.health == 0
+        threading.Timer(0.2, closed.listen).start()
+        Probe("acme", edge_of(server), "k", 5.0, closed.getsockname()).wait_ready()
+    assert server.health == 1
+
+
+def test_waiting_ends_when_it_is_no_use(server):
+    def check():
+        raise ProbeError("the server does not stay up")
+
+    with pytest.raises(ProbeError, match="does not stay up"):
+        Probe("acme", edge_of(server), "k", 5.0, ("127.0.0.1", 1)).wait_ready(check)
 
 
 def test_a_refused_key_is_not_tried_again(server):
