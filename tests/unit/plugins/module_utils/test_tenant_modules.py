@@ -8,13 +8,9 @@ import sys
 import types
 
 import pytest
-from ansible_collections.memcloud.memmachine.plugins.module_utils import _module
+from ansible_collections.memcloud.memmachine.plugins.module_utils import _calls, _module
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
-from ansible_collections.memcloud.memmachine.plugins.modules import (
-    node_services,
-    tenant_converge,
-    tenant_plan,
-)
+from ansible_collections.memcloud.memmachine.plugins.modules import node_services
 
 sys.path.insert(0, os.path.dirname(__file__))
 import tenant_data
@@ -42,13 +38,14 @@ def params_of(data_dir):
 
 def test_plan_converge_plan(node):
     params = params_of(node.data_dir)
-    first = tenant_plan.work(module(**params))
+    first = _calls.answer("tenant_plan", params, False)
     assert first["changed"] is False
     assert (first["checked"], len(first["tenants"])) == (1, 1)
-    done = tenant_converge.work(module(**params))
+    assert _calls.answer("tenant_converge", params, True)["changed"] is False  # check mode
+    done = _calls.answer("tenant_converge", params, False)
     assert done["changed"] is True
     assert done["tenants"][0]["error"] == ""
-    again = tenant_plan.work(module(**params))
+    again = _calls.answer("tenant_plan", params, False)
     assert again["tenants"] == []
     secrets = json.loads(params["secrets"])["acme"].values()
     said = json.dumps([first, done, again])
