@@ -4,6 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH=$PWD/.venv/bin:$PATH
 
+tools/test_packages.sh # restic
+
 export COVERAGE_FILE=.cache/coverage
 mkdir -p .cache
 # The collection is imported by its full name, through the link that `make setup` made.

@@ -125,7 +125,6 @@ class TenantNode(Node):
         node = self.state.node()
         slots = self._slots_to_be(tenants, node)
         hostnames = functools.lru_cache(maxsize=None)(self.hostnames)
-        known_images: dict[str, str | None] = {}
         results = []
         for tenant in tenants:
             name = tenant["tenant"]
@@ -143,12 +142,10 @@ class TenantNode(Node):
                     self._check(tenant, record, hostnames, node["root_key_checks"])
                 facts = self.facts(tenant, record, slots[name])
                 desired, _contents = desired_tenant(tenant, self.platform, facts)
-                for container in desired.containers:
-                    if container.image not in known_images:
-                        known_images[container.image] = self.engine.image_id(container.image)
+                images = {c.image: self.image_id(c.image) for c in desired.containers}
                 mine = found.get(name, Found())
                 self._check_cluster(tenant, record, mine)
-                result.drift += compare(desired, mine, known_images, record["files"])
+                result.drift += compare(desired, mine, images, record["files"])
                 result.drift += self.certificate(tenant, check_mode=True)
                 result.drift += self._not_in_hosts_file(tenant, hostnames)
                 result.drift += self._rotation(tenant, record)

@@ -50,7 +50,7 @@ class Node:
         self.images = self.state.images()
         self.journal = Journal(self.state, platform)
         self._cpus = os.cpu_count() or 1
-        self._known: dict[str, bool] = {}
+        self._known: dict[str, str | None] = {}
 
     def facts(
         self, tenant: Mapping[str, Any], record: Mapping[str, Any], slot: int, held: bool = False
@@ -66,7 +66,7 @@ class Node:
         images = self.images_of(tenant["version"])
         if tenant["version"] == record.get("version", tenant["version"]):
             kept = record.get("images") or {}
-            images.update({kind: image for kind, image in kept.items() if self._has(image)})
+            images.update({kind: image for kind, image in kept.items() if self.image_id(image)})
         images.update(tenant.get("images") or {})
         return Facts(
             slot,
@@ -79,9 +79,10 @@ class Node:
             writes=str(record.get("writes") or "open"),
         )
 
-    def _has(self, image: str) -> bool:
+    def image_id(self, image: str) -> str | None:
+        """The id of an image, None where it is missing. The engine is asked once."""
         if image not in self._known:
-            self._known[image] = self.engine.image_id(image) is not None
+            self._known[image] = self.engine.image_id(image)
         return self._known[image]
 
     def images_of(self, version: str) -> dict[str, str]:

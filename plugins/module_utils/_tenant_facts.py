@@ -76,8 +76,7 @@ def tenant_facts(
         slot = int(entry["slot"]) if entry else None
         row = registry.get(tenant["uid"]) or {}
         return {
-            **_facts(engine, state, platform, tenant, mine, slot),
-            "outdated": outdated(mine, images_for(images, tenant["version"])),
+            **_facts(engine, state, platform, tenant, mine, slot, images),
             "versions": row.get("versions") or {},
             "deleted": row.get("deleted"),
             "last_error": row.get("error") or None,
@@ -94,6 +93,7 @@ def _facts(
     tenant: Mapping[str, Any],
     found: Found,
     slot: int | None,
+    images: Mapping[str, Any],
 ) -> dict[str, Any]:
     record = state.tenant(tenant["tenant"])
     activity = read_json(state.path("gate", "activity", tenant["tenant"] + ".json")) or {}
@@ -109,6 +109,7 @@ def _facts(
     addresses = addresses_of(platform["subnet_pool"], slot) if slot is not None else None
     return {
         "tenant": tenant["tenant"],
+        "outdated": outdated(containers, images_for(images, tenant["version"])),
         "state": state_of(tenant["state"], record.get("state"), containers),
         "healthy": is_healthy(containers),
         "slot": slot,
@@ -150,17 +151,10 @@ def state_of(wanted: str, recorded: str | None, containers: Mapping[str, Mapping
     return recorded
 
 
-def outdated(found: Found, images: Mapping[str, str]) -> list[str]:
+def outdated(containers: Mapping[str, Mapping[str, Any]], images: Mapping[str, str]) -> list[str]:
     """The servers of a tenant that run another image than the node has now for their version."""
-    running = {
-        container["Config"]["Labels"].get(LABEL_ROLE, ""): container["Image"]
-        for container in found.containers.values()
-    }
-    return [
-        role
-        for role in _ROLES
-        if role in running and images.get(IMAGE_OF[role], running[role]) != running[role]
-    ]
+    present = {role: containers[role]["image"] for role in _ROLES if role in containers}
+    return [role for role, image in present.items() if images.get(IMAGE_OF[role], image) != image]
 
 
 def is_healthy(containers: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -13,6 +13,7 @@ pipelined module: nothing of it, and no secret, is in a file or on a command lin
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import io
 import json
@@ -44,13 +45,14 @@ print("\\n{mark}" + json.dumps(told))
 """
 # The name appears when everything is on the disk: what is there under its name is whole.
 _STORE = """
-import base64, io, os, shutil, sys, tempfile, time, zipfile
+import base64, contextlib, io, os, shutil, sys, tempfile, time, zipfile
 top = os.path.join(sys.prefix, "code")
 os.makedirs(top, exist_ok=True)
 for name in os.listdir(top):
     path = os.path.join(top, name)
-    if time.time() - os.stat(path).st_mtime > {days} * 86400:
-        shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):  # another run cleans up, too
+        if time.time() - os.stat(path).st_mtime > {days} * 86400:
+            shutil.rmtree(path, ignore_errors=True)
 fresh = tempfile.mkdtemp(dir=top)
 zipfile.ZipFile(io.BytesIO(base64.b64decode({packed!r}))).extractall(fresh)
 os.chmod(fresh, 0o755)
@@ -71,8 +73,9 @@ class Code:
     files: Mapping[str, bytes]
 
     @classmethod
+    @functools.cache
     def here(cls) -> Code:
-        """What modules of this collection may import, read from its files."""
+        """What modules of this collection may import, read from its files once."""
         files = {}
         for name in sorted(os.listdir(_DIRECTORY)):
             if name.endswith(".py"):

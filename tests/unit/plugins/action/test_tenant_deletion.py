@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from ansible.template import Templar
 from controller_side import ROOT_KEY, Run, write_inventory
 
-pytestmark = pytest.mark.skipif(not shutil.which("restic"), reason="needs restic")
 ENTRY = 'tenant_uid: "0123456789abcdef"\ntenant_node: node1\n'
 REPORT = {
     "tenant": "acme",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,7 @@ import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils._repository_care import care
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import Repository
 
-pytestmark = [
-    pytest.mark.skipif(not shutil.which("restic"), reason="needs restic"),
-    pytest.mark.usefixtures("quick_repositories"),
-]
+pytestmark = pytest.mark.usefixtures("quick_repositories")
 KEEP = {"hourly": 0, "daily": 1, "weekly": 0, "monthly": 0}
 
 

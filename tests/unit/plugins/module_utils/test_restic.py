@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import
     RepositoryError,
 )
 
-pytestmark = [
-    pytest.mark.skipif(not shutil.which("restic"), reason="needs restic"),
-    pytest.mark.usefixtures("quick_repositories"),
-]
+pytestmark = pytest.mark.usefixtures("quick_repositories")
 TAGS = {"tenant": "acme", "uid": "u", "reason": "manual"}
 
 
