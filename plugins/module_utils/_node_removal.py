@@ -242,7 +242,8 @@ def _node(removal: Removal) -> Iterator[Step]:
     ]
     others = [p for p in glob.glob(os.path.join(CONFIGURATION, "*.json")) if p not in own]
     if not others:
-        own += [SCRIPT, removal.venv, removal.venv + ".requirements.txt", CONFIGURATION]
+        made = ("", ".requirements.txt", ".lock")
+        own += [SCRIPT, *(removal.venv + suffix for suffix in made), CONFIGURATION]
     for path in own:
         if os.path.lexists(path):
             kind = "directory" if os.path.isdir(path) else "file"

@@ -72,6 +72,7 @@ tenants:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.memcloud.memmachine.plugins.module_utils._calls import CALLS
 from ansible_collections.memcloud.memmachine.plugins.module_utils._deploy import converge_tenants
 from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run_call
 
@@ -80,14 +81,7 @@ def main() -> None:
     """Module entry."""
     run_call(
         AnsibleModule(
-            argument_spec={
-                "platform": {"type": "str", "required": True},
-                "tenants": {"type": "str", "required": True},
-                "secrets": {"type": "str", "required": True, "no_log": True},
-                "purge": {"type": "bool", "default": False},
-                "settle": {"type": "bool", "default": False},
-                "owner": {"type": "str", "default": "unknown"},
-            },
+            argument_spec=dict(CALLS["tenant_converge"].arguments),
         ),
         converge_tenants,
     )

@@ -49,6 +49,7 @@ tenants:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.memcloud.memmachine.plugins.module_utils._calls import CALLS
 from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run_call
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant_facts import (
     facts_of_tenants,
@@ -59,10 +60,7 @@ def main() -> None:
     """Module entry."""
     run_call(
         AnsibleModule(
-            argument_spec={
-                "platform": {"type": "str", "required": True},
-                "tenants": {"type": "str", "required": True},
-            },
+            argument_spec=dict(CALLS["tenant_facts"].arguments),
             supports_check_mode=True,
         ),
         facts_of_tenants,

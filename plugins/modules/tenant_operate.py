@@ -75,6 +75,7 @@ tenants:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.memcloud.memmachine.plugins.module_utils._calls import CALLS
 from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run_call
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operations import operate_tenants
 
@@ -83,15 +84,7 @@ def main() -> None:
     """Module entry."""
     run_call(
         AnsibleModule(
-            argument_spec={
-                "operation": {"type": "str", "required": True},
-                "platform": {"type": "str", "required": True},
-                "tenants": {"type": "str", "required": True},
-                "secrets": {"type": "str", "required": True, "no_log": True},
-                "params": {"type": "str", "default": "{}"},
-                "private": {"type": "str", "default": "{}", "no_log": True},
-                "owner": {"type": "str", "default": "unknown"},
-            },
+            argument_spec=dict(CALLS["tenant_operate"].arguments),
         ),
         operate_tenants,
     )

@@ -73,6 +73,7 @@ missing_versions:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.memcloud.memmachine.plugins.module_utils._calls import CALLS
 from ansible_collections.memcloud.memmachine.plugins.module_utils._deploy import plan_tenants
 from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run_call
 
@@ -81,13 +82,7 @@ def main() -> None:
     """Module entry."""
     run_call(
         AnsibleModule(
-            argument_spec={
-                "platform": {"type": "str", "required": True},
-                "tenants": {"type": "str", "required": True},
-                "purge": {"type": "bool", "default": False},
-                "settle": {"type": "bool", "default": False},
-                "owner": {"type": "str", "default": "unknown"},
-            },
+            argument_spec=dict(CALLS["tenant_plan"].arguments),
             supports_check_mode=True,
         ),
         plan_tenants,

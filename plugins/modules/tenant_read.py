@@ -61,6 +61,7 @@ rows:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.memcloud.memmachine.plugins.module_utils._calls import CALLS
 from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run_call
 from ansible_collections.memcloud.memmachine.plugins.module_utils._rows import read_rows
 
@@ -69,16 +70,7 @@ def main() -> None:
     """Module entry."""
     run_call(
         AnsibleModule(
-            argument_spec={
-                "about": {
-                    "type": "str",
-                    "required": True,
-                    "choices": ["registry", "journal", "stats"],
-                },
-                "platform": {"type": "str", "required": True},
-                "tenants": {"type": "str", "required": True},
-                "since": {"type": "str", "default": ""},
-            },
+            argument_spec=dict(CALLS["tenant_read"].arguments),
             supports_check_mode=True,
         ),
         read_rows,

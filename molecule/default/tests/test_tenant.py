@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -174,13 +175,14 @@ class TestInfo:
         platform.play.ok("tenant_info", "-l", tenant.name, result_file=str(report), output="json")
         (entry,) = json.loads(report.read_text())
         assert entry["tenant"] == tenant.name
-        assert (entry["state"], entry["drift"]) == ("running", [])
+        assert (entry["state"], entry["drift"], entry["error"]) == ("running", [], None)
         assert entry["endpoint"].startswith(tenant.url)
         assert entry["memory_bytes"] > 0 and entry["disk_bytes"] > 0
 
     def test_prints_a_table_for_people(self, platform: Platform, tenant: Tenant) -> None:
         output = platform.play.ok("tenant_info").output
-        assert tenant.name in output and "running" in output
+        line = re.search(rf"^{tenant.name} .*$", output, re.MULTILINE)
+        assert line and re.search(r" running .* ok .* -  +https://", line.group()), output
 
 
 def test_memories_survive_a_restart_of_each_container(tenant: Tenant) -> None:

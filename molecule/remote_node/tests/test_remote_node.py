@@ -94,6 +94,7 @@ def test_information_comes_over_ssh(platform: Platform, tmp_path: Path) -> None:
     platform.play.ok("tenant_info", result_file=str(report))
     (entry,) = json.loads(report.read_text())
     assert (entry["tenant"], entry["node"], entry["state"]) == (NAME, "remote1", "running")
+    assert (entry["drift"], entry["error"]) == ([], None)
 
 
 def test_a_run_that_died_with_its_engine_is_finished_by_the_next_one(

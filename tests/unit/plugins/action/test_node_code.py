@@ -34,8 +34,9 @@ def code() -> Code:
     """Code with one call, of two files that the real one has too."""
     here = Path(_calls.__file__).parent
     calls = (here / "_calls.py").read_text()
-    calls = calls[: calls.index("CALLS = {")] + 'CALLS = {"small": "_small.work"}\n'
-    calls += (here / "_calls.py").read_text().partition("\n}\n")[2]
+    before, _mark, rest = calls.partition("CALLS = {")
+    spec = '{"say": {"type": "raw", "default": "nothing"}}'
+    calls = f'{before}CALLS = {{"small": Call("_small.work", {spec})}}\n' + rest.partition("\n}\n")[2]
     errors = "ansible_collections.memcloud.memmachine.plugins.module_utils._errors"
     small = f"from {errors} import MemcloudError\n{SMALL}"
     files = {
@@ -91,6 +92,11 @@ def test_the_code_is_sent_once(small: Code, tmp_path: Path) -> None:
     assert node.kept == ["0123"]
 
 
+def test_what_is_not_given_has_the_default_of_the_module(small: Code, tmp_path: Path) -> None:
+    answer, problem = Node(tmp_path / "venv")._ask("small", {}, {})
+    assert (answer["said"], problem) == ("nothing", "")
+
+
 def test_a_call_knows_of_check_mode(small: Code, tmp_path: Path) -> None:
     answer, _problem = Node(tmp_path / "venv", check_mode=True)._ask("small", {"say": 1}, {})
     assert answer["changed"] is False
@@ -143,7 +149,7 @@ def test_every_call_is_there_and_needs_no_ansible(call: str) -> None:
         "            raise ImportError(name)\n"
         "sys.meta_path.insert(0, No())\n"
         f"from {_calls.__name__} import CALLS, _PACKAGE\n"
-        f"module, _, function = CALLS[{call!r}].partition('.')\n"
+        f"module, _, function = CALLS[{call!r}].function.partition('.')\n"
         "print(callable(getattr(importlib.import_module(_PACKAGE + '.' + module), function)))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -47,6 +47,8 @@ def test_plan_converge_plan(node):
     assert done["tenants"][0]["error"] == ""
     again = _calls.answer("tenant_plan", params, False)
     assert again["tenants"] == []
+    required = {name: params[name] for name in ("platform", "tenants")}
+    assert _calls.answer("tenant_plan", required, False) == again
     secrets = json.loads(params["secrets"])["acme"].values()
     said = json.dumps([first, done, again])
     assert not any(secret in said for secret in secrets if secret)
