@@ -36,11 +36,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         names = self._task.args.get("tenants") or task_vars["ansible_play_hosts"]
-        controller = Controller(task_vars, self._templar)
         changes: dict[str, Change] = {}
         writer: Writer | None = None
         variables = self._task.args.get("variables") or {}
         try:
+            controller = Controller(task_vars, self._templar)
             # Nothing is written unless all of them can be used with what will be written.
             tenants = [controller.tenant(name, variables) for name in names]
             for tenant, platform in tenants:

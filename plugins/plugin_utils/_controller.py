@@ -33,6 +33,9 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._placement imp
     Need,
     choose_node,
 )
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._run_variables import (
+    check_run_variables,
+)
 
 _TENANTS = "tenants"
 _NODES = "nodes"
@@ -44,9 +47,11 @@ class Controller:
 
     :param task_vars: the task's variables, with ``hostvars`` and ``groups``.
     :param templar: the action's templar.
+    :raises MemcloudError: when the run was given a misspelt variable.
     """
 
     def __init__(self, task_vars: Mapping[str, Any], templar: Any) -> None:
+        check_run_variables(task_vars)
         self._task_vars = task_vars
         self._templar = templar
         self._hostvars = task_vars["hostvars"]

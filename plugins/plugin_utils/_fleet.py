@@ -39,6 +39,9 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import
     check_fleet,
     parse_tenant,
 )
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._run_variables import (
+    check_run_variables,
+)
 
 # Settings of the machine itself: the node's own variables win over the tenant's.
 NODE_VARIABLES = (
@@ -64,9 +67,11 @@ class FleetVariables:
 
     :param task_vars: the task's variables, with ``hostvars`` and ``groups``.
     :param templar: the action's templar.
+    :raises MemcloudError: when the run was given a misspelt variable.
     """
 
     def __init__(self, task_vars: Mapping[str, Any], templar: Any) -> None:
+        check_run_variables(task_vars)
         self._hostvars = task_vars["hostvars"]
         self._templar = templar
         groups = task_vars["groups"]
