@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import sys
+import threading
 from typing import Any
 
 from measure import HERE, TOP, WORK, run, say
@@ -42,15 +43,19 @@ class Ground:
     def __init__(self, keep: bool = False, small: bool = False) -> None:
         self._small = small
         self._ready = False
+        self._preparing = threading.Lock()
         self._keep = keep
         self._live: list[str] = []
         self.inventory = INVENTORY
 
     def prepare(self) -> None:
         """Have the node."""
-        if self._ready:
-            return
-        self._ready = True
+        with self._preparing:
+            if not self._ready:
+                self._set_up()
+                self._ready = True
+
+    def _set_up(self) -> None:
         if not (self._keep and os.path.exists(os.path.join(DATA, "images.json"))):
             self._remove_left()
             write_inventory(INVENTORY, SETTINGS)
@@ -70,7 +75,7 @@ class Ground:
 
     def remove(self) -> None:
         """Take the node away with everything on it."""
-        if self._ready and not self._keep:
+        if os.path.isdir(DATA) and not self._keep:
             say("removing the platform be")
             self.playbook("remove_node.yml", "-e", "remove_data=true")
             self._ready = False

@@ -8,7 +8,7 @@ from typing import Any
 from containers import processor_of
 from ground import INVENTORY, Ground
 from images import image
-from measure import WORK, Part, run, say, timed
+from measure import HERE, Part, run, say, timed
 
 TITLE = "A new tenant, from nothing to the first memory found"
 HOW = """
@@ -71,10 +71,7 @@ def _one(ground: Ground, part: Part, rounds: int) -> float:
 
 
 def _empty_play() -> None:
-    path = os.path.join(WORK, "empty.yml")
-    with open(path, "w", encoding="utf-8") as handle:
-        handle.write("- hosts: tenants\n  gather_facts: false\n  tasks: []\n")
-    run("ansible-playbook", "-i", INVENTORY, path)
+    run("ansible-playbook", "-i", INVENTORY, os.path.join(HERE, "empty.yml"))
 
 
 def _compose(ground: Ground, part: Part, deploy: float, rounds: int) -> None:

@@ -36,7 +36,7 @@ def figures(small: bool) -> tuple[str, ...]:
 def measure(ground: Ground, part: Part, small: bool) -> None:
     """Take the figures."""
     ground.prepare()
-    wanted, step, idle = (3, 3, 5) if small else (50, 10, 60)
+    wanted, step, idle = (2, 2, 3) if small else (50, 10, 60)
     before, already = available_memory(), ground.live_count()
     points = []
     names: list[str] = []

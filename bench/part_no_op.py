@@ -8,7 +8,7 @@ import statistics
 import reference
 from crowd import Crowd, crowd
 from ground import Ground, playbook_command
-from measure import WORK, Part, Process, say, timed_process
+from measure import HERE, Part, Process, say, timed_process
 
 TITLE = "Looking at tenants that are as they should be"
 HOW = """
@@ -37,7 +37,7 @@ def measure(ground: Ground, part: Part, small: bool) -> None:
         many.grow(sizes[0])
         empty = [_empty_play(many) for _round in range(rounds)]
         part.figure("start_up", "an empty play: Ansible itself", "s", _clock(empty))
-        slope, start = _reference(part, many, small)
+        slope, start = _reference(part, many, _clock(empty) if small else [])
         medians = {}
         for size in sizes:
             many.grow(size)
@@ -79,10 +79,7 @@ def _run(many: Crowd, *arguments: str) -> Process:
 
 
 def _empty_play(many: Crowd) -> Process:
-    path = os.path.join(WORK, "empty.yml")
-    with open(path, "w", encoding="utf-8") as handle:
-        handle.write("- hosts: tenants\n  gather_facts: false\n  tasks: []\n")
-    return timed_process("ansible-playbook", "-i", many.inventory, path)
+    return timed_process("ansible-playbook", "-i", many.inventory, os.path.join(HERE, "empty.yml"))
 
 
 def _clock(runs: list[Process]) -> list[float]:
@@ -103,15 +100,19 @@ def _profile(part: Part, many: Crowd, names: list[str]) -> None:
     part.figure("plan_on_node", f"comparing {count} on their node", "s", plan)
 
 
-def _reference(part: Part, many: Crowd, small: bool) -> tuple[float, float]:
-    """Seconds of the reference playbook for each more tenant, and without any."""
+def _reference(part: Part, many: Crowd, empty: list[float]) -> tuple[float, float]:
+    """Seconds of the reference playbook for each more tenant, and without any.
+
+    :param empty: what a run over no tenant takes, so that one size more is enough.
+    """
     say("reference playbook with community.docker tasks")
-    sizes = (1, 2) if small else (2, 6)
+    sizes = (1,) if empty else (2, 6)
     with reference.playbook(many, sizes[-1]) as run:
-        taken = {size: [run(size) for _round in range(1 if small else 3)] for size in sizes}
-    low, high = (statistics.median(taken[size]) for size in sizes)
-    slope = (high - low) / (sizes[1] - sizes[0])
+        taken = {size: [run(size) for _round in range(1 if empty else 3)] for size in sizes}
     for size in sizes:
         part.figure(f"reference_{size}", f"reference over {size} tenants", "s", taken[size])
+    points = {0: empty, **taken} if empty else taken
+    (first, low), (last, high) = ((n, statistics.median(points[n])) for n in sorted(points))
+    slope = (high - low) / (last - first)
     part.figure("reference_tenant", "reference: each more tenant", "s", slope)
-    return slope, low - slope * sizes[0]
+    return slope, low - slope * first

@@ -38,11 +38,16 @@ JOBS = (
     "two_tenants",
     "fleet",
     "quickstart",
+    "bench-small",
     "pause",
     "default",
 )
-# In a fresh clone, as a new user: the quickstart, and the commands of the README.
-QUICKSTART = ("pytest", "-p", "no:cacheprovider", "tests/quickstart")
+# Those that are no scenario: the README's commands as a new user has them, in a fresh clone; and the
+# benches on their smallest sizes, since nobody runs the large ones each time.
+COMMANDS = {
+    "quickstart": ("pytest", "-p", "no:cacheprovider", "tests/quickstart"),
+    "bench-small": ("python", "bench/bench.py", "--small"),
+}
 # Of the output of a part that failed: its end, and before that the lines that say what is wrong.
 SHOWN_LINES = 60
 ERRORS = ("E   ", "FAILED ", "ERROR ", "fatal: ", "[ERROR]")
@@ -119,8 +124,7 @@ class Lane:
                 name = jobs.get_nowait()
             except queue.Empty:
                 return
-            molecule = ("molecule", "test", "--scenario-name", name)
-            command = QUICKSTART if name == "quickstart" else molecule
+            command = COMMANDS.get(name, ("molecule", "test", "--scenario-name", name))
             self._runs.run(name, command, CI_INVENTORY=str(self.inventory))
 
     def tear_down(self) -> bool:
@@ -158,7 +162,7 @@ def _copy_inventory(source: Path, target: Path, number: int) -> None:
 
 
 def run_jobs(names: list[str], runs: Runs) -> None:
-    """Run scenarios (and the quickstart) in lanes; the first lane's set-up builds the images for all."""
+    """Run scenarios and commands in lanes; the first lane's set-up builds the images for all."""
     jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
     for name in names:
         jobs.put(name)

@@ -36,7 +36,9 @@ def code() -> Code:
     calls = (here / "_calls.py").read_text()
     before, _mark, rest = calls.partition("CALLS = {")
     spec = '{"say": {"type": "raw", "default": "nothing"}}'
-    calls = f'{before}CALLS = {{"small": Call("_small.work", {spec})}}\n' + rest.partition("\n}\n")[2]
+    calls = (
+        f'{before}CALLS = {{"small": Call("_small.work", {spec})}}\n' + rest.partition("\n}\n")[2]
+    )
     errors = "ansible_collections.memcloud.memmachine.plugins.module_utils._errors"
     small = f"from {errors} import MemcloudError\n{SMALL}"
     files = {

@@ -48,7 +48,14 @@ def test_a_misspelt_variable_stops_the_run(given, name: str, meant: str) -> None
 
 @pytest.mark.parametrize(
     "name",
-    ["tenant", "awx_job_id", "tower_user_name", "ansible_user", "company_region", "platform_domian"],
+    [
+        "tenant",
+        "awx_job_id",
+        "tower_user_name",
+        "ansible_user",
+        "company_region",
+        "platform_domian",
+    ],
 )
 def test_what_is_known_or_somebody_elses_does_not(given, name: str) -> None:
     given(name)
