@@ -16,12 +16,13 @@ from measure import HERE, TOP, WORK, run, say
 INVENTORY = os.path.join(WORK, "inventory")
 DATA = "/var/lib/memcloud/be"
 DOMAIN = "be.memcloud.localhost"
+POOL = "10.205.0.0/16"
 HTTPS_PORT, GATE_PORT = 17443, 17081
 SETTINGS = f"""\
 ---
 platform_name: be
 platform_domain: {DOMAIN}
-platform_subnet_pool: 10.205.0.0/16
+platform_subnet_pool: {POOL}
 platform_http_port: 17080
 platform_https_port: {HTTPS_PORT}
 platform_edge_api_port: 17084

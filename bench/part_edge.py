@@ -26,7 +26,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._route import 
     gate_entry,
     traefik_dynamic,
 )
-from ground import DATA, DOMAIN, GATE_PORT, HTTPS_PORT, Ground
+from ground import DATA, DOMAIN, GATE_PORT, HTTPS_PORT, POOL, Ground
 from images import image
 from load import Load, failures
 from measure import Part, run, say
@@ -96,7 +96,7 @@ def _latency(ground: Ground, part: Part, load: Load, rounds: int, seconds: int) 
 
 def app_address(ground: Ground) -> str:
     """Where the app of the tenant is reached without the edge."""
-    return f"{addresses_of('10.205.0.0/16', ground.state(TENANT)['slot']).app}:8080"
+    return f"{addresses_of(POOL, ground.state(TENANT)['slot']).app}:8080"
 
 
 def _gate(ground: Ground, part: Part, load: Load, rounds: int, seconds: int) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +14,7 @@ from ansible.utils.display import Display
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call import all_failed
 
 display = Display()
-_SMALLEST_PART = 8
+_USUAL_PART = 8
 
 
 def call_in_parts(
@@ -28,15 +29,18 @@ def call_in_parts(
     :param line: what a person wants to read about one entry.
     """
     entries: dict[str, dict[str, Any]] = {}
-    size = max(_SMALLEST_PART, 2 * int(batch["platform"]["parallelism"]))
-    for start in range(0, len(tenants), size):
-        part = tenants[start : start + size]
+    # Of the same size: what a part does last, it does alone.
+    usual = max(_USUAL_PART, 2 * int(batch["platform"]["parallelism"]))
+    count = max(1, round(len(tenants) / usual))
+    bounds = [len(tenants) * number // count for number in range(count + 1)]
+    for start, end in itertools.pairwise(bounds if tenants else []):
+        part = tenants[start:end]
         answer, problem = ask(part)
         for entry in all_failed(part, problem) if problem else answer["tenants"]:
             entries[entry["tenant"]] = entry
-            count = f"{len(entries)}/{len(tenants)}"
+            so_far = f"{len(entries)}/{len(tenants)}"
             said = "failed" if entry.get("error") else line(entry)
-            display.display(f"  {count} {entry['tenant']}: {said}")
+            display.display(f"  {so_far} {entry['tenant']}: {said}")
     return entries
 
 
