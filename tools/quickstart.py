@@ -77,7 +77,11 @@ class Quickstart:
         """Where each tenant answers, as the tenants themselves are reported."""
         report = self.secrets / "tenants.json"
         self.playbook("tenant_info", "--extra-vars", json.dumps({"result_file": str(report)}))
-        return {entry["tenant"]: entry["endpoint"] for entry in json.loads(report.read_text())}
+        tenants = json.loads(report.read_text())
+        wrong = [f"{one['tenant']}: {one['error']}" for one in tenants if one["error"]]
+        if wrong:
+            sys.exit("\n".join(["quickstart: not everything is as it should be:", *wrong]))
+        return {entry["tenant"]: entry["endpoint"] for entry in tenants}
 
     def describe(self) -> None:
         """Print lines that work as they are when pasted into a shell in the checkout."""
