@@ -35,6 +35,14 @@ name_it() {
     printf '127.0.0.1 localhost %s\n::1 localhost\n' "$name" >"$root/etc/hosts"
 }
 
+# Images are carried to a machine and copied to the next: its disk is in memory where there is enough of it.
+make_disk() {
+    local gigabytes
+    gigabytes=$(awk '/^MemAvailable/ { print int($2 / 1024 / 1024) }' /proc/meminfo)
+    mkdir -p "$home"
+    [ "$gigabytes" -lt 12 ] || mountpoint -q "$home" || mount -t tmpfs -o mode=755,size=12g tmpfs "$home"
+}
+
 give_key() {
     install -d -m 0700 "$home" "$root/root/.ssh"
     [ -e "$home/id" ] || ssh-keygen -q -t ed25519 -N '' -C "$name" -f "$home/id"
@@ -176,6 +184,7 @@ stop() {
 case $action in
 create | copy)
     alive || {
+        make_disk
         case $action in
         create) make_root "${3:-trixie}" ;;
         copy) copy_root "${home%/*}/${3:?node to copy}/root" ;;
@@ -199,6 +208,7 @@ run)
 destroy)
     stop
     link_down
+    ! mountpoint -q "$home" || umount "$home"
     rm -rf --one-file-system "$home"
     ;;
 *)

@@ -103,11 +103,14 @@ def test_a_broken_image_is_rolled_back(
     layer = f"RUN {command.replace(chr(39) + 'cannot' + chr(39), 'str()')}"
     layer += f" && rm {directory}/__pycache__/{module}.*"
     replace_image(tenant.platform, "memmachine", layer, version="0.3.9")
+    # One that ends is not waited for: it is given time to end, and to say why, on a busy machine.
+    ends = fault == "does not start"
     run = tenant.platform.play.run(
-        "update_tenant", tenant=tenant.name, version="0.3.9", patience=15
+        "update_tenant", tenant=tenant.name, version="0.3.9", patience=90 if ends else 15
     )
     assert run.returncode != 0
-    assert "failed and was undone" in run.output and "last lines" in run.output
+    assert "failed and was undone" in run.output
+    assert "last lines" in run.output or not ends
     assert tenant.entry["tenant_version"] == "0.3.8"
     assert record_of(tenant)["version"] == "0.3.8"
     assert tenant.remembers(sentence)
