@@ -208,7 +208,7 @@ run)
 destroy)
     stop
     link_down
-    ! mountpoint -q "$home" || umount "$home"
+    ! mountpoint -q "$home" || umount --lazy "$home"
     rm -rf --one-file-system "$home"
     ;;
 *)
