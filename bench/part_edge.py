@@ -61,7 +61,9 @@ def measure(ground: Ground, part: Part, small: bool) -> None:
     ground.live(1)
     many = Many(ground, 50 if small else 1000)
     watched = f"{many.name(1)}.{DOMAIN}"
-    load = Load(image(ground.base_image(), "load"), [f"{TENANT}.{DOMAIN}", watched])
+    load = Load(
+        image(ground.base_image(), "load"), [f"{TENANT}.{DOMAIN}", watched], 0.1 if small else 0.8
+    )
     try:
         _latency(ground, part, load, rounds=1 if small else 7, seconds=3 if small else 15)
         _gate(ground, part, load, rounds=1 if small else 3, seconds=2 if small else 10)

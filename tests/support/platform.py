@@ -157,17 +157,27 @@ class Tenant:
         """Store a sentence; its id."""
         body = {"org_id": "ci", "project_id": project, "messages": [{"content": sentence}]}
         answer = self.request("POST", "/api/v2/memories", json=body, **options)
-        answer.raise_for_status()
+        self._check(answer)
         return str(answer.json()["results"][0]["uid"])
 
     def search(self, query: str, project: str = "tests", **options: Any) -> list[str]:
         """Sentences found in the long-term and the short-term memory."""
         body = {"org_id": "ci", "project_id": project, "query": query, "top_k": 5}
         answer = self.request("POST", "/api/v2/memories/search", json=body, **options)
-        answer.raise_for_status()
+        self._check(answer)
         found = answer.json()["content"].get("episodic_memory") or {}
         memories = (found.get("long_term_memory") or {}, found.get("short_term_memory") or {})
         return [episode["content"] for part in memories for episode in part.get("episodes", [])]
+
+    def _check(self, answer: requests.Response) -> None:
+        """Raise for an error, with what was answered, and what the server printed about one of its own."""
+        try:
+            answer.raise_for_status()
+        except requests.HTTPError as error:
+            said = f"{error}: {answer.text[:500]}"
+            if answer.status_code == 500:
+                said += f"\n{self.container('app').logs(tail=40).decode(errors='replace')}"
+            raise requests.HTTPError(said, response=answer) from None
 
     def remembers(self, sentence: str, seconds: float = 30) -> bool:
         """Whether a search finds the sentence, waiting for a server that is starting."""
