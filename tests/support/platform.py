@@ -170,7 +170,7 @@ class Tenant:
         return [episode["content"] for part in memories for episode in part.get("episodes", [])]
 
     def _check(self, answer: requests.Response) -> None:
-        """Raise for an error, with what was answered, and what the server printed about one of its own."""
+        """Raise for an error, with what was answered and what the server has to say about it."""
         try:
             answer.raise_for_status()
         except requests.HTTPError as error:
