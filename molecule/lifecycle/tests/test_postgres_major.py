@@ -23,8 +23,13 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
 @pytest.fixture(scope="module")
 def next_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The next PostgreSQL, made as this collection makes its own."""
+    options = [
+        "--variant=minbase",
+        "--keyring=/usr/share/keyrings",
+        '--aptopt=Acquire::Check-Valid-Until "false"',  # a mirror may be behind
+    ]
     base = subprocess.Popen(
-        ["mmdebstrap", "--quiet", "--variant=minbase", SUITE, "-", "http://deb.debian.org/debian"],
+        ["mmdebstrap", "--quiet", *options, SUITE, "-", "http://deb.debian.org/debian"],
         stdout=subprocess.PIPE,
     )
     subprocess.run(["docker", "import", "-", BASE], stdin=base.stdout, check=True)
@@ -36,6 +41,7 @@ def next_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         for written in ("postgresql-{}", "postgresql/{}/", "data/{}"):
             text = text.replace(written.format(17), written.format(NEXT))
         path.write_text(text)
+        path.chmod(0o755 if text.startswith("#!") else 0o644)
     arguments = [f"--build-arg=BASE={BASE}"]
     arguments += [
         f"--build-arg={name}={os.environ[name]}" for name in PROXIES if name in os.environ
