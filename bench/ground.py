@@ -52,17 +52,15 @@ class Ground:
     def prepare(self) -> None:
         """Have the node."""
         with self._preparing:
-            if not self._ready:
-                self._set_up()
-                self._ready = True
-
-    def _set_up(self) -> None:
-        if not (self._keep and os.path.exists(os.path.join(DATA, "images.json"))):
-            self._remove_left()
-            write_inventory(INVENTORY, SETTINGS)
-        say("setting up a node (platform be)")
-        self.playbook("init_inventory.yml")
-        self.playbook("setup_node.yml")
+            if self._ready:
+                return
+            self._ready = True
+            if not (self._keep and os.path.exists(os.path.join(DATA, "images.json"))):
+                self._remove_left()
+                write_inventory(INVENTORY, SETTINGS)
+            say("setting up a node (platform be)")
+            self.playbook("init_inventory.yml")
+            self.playbook("setup_node.yml")
 
     def _remove_left(self) -> None:
         """What a run left that was killed, or that had --keep."""
@@ -76,7 +74,7 @@ class Ground:
 
     def remove(self) -> None:
         """Take the node away with everything on it."""
-        if os.path.isdir(DATA) and not self._keep:
+        if self._ready and not self._keep:
             say("removing the platform be")
             self.playbook("remove_node.yml", "-e", "remove_data=true")
             self._ready = False
@@ -166,6 +164,11 @@ def write_inventory(directory: str, settings: str) -> None:
     with open(os.path.join(directory, "group_vars", "all.yml"), "w", encoding="utf-8") as handle:
         handle.write(settings)
     os.makedirs(os.path.join(directory, "host_vars"))
+
+
+def empty_play(inventory: str) -> list[str]:
+    """The command line of a playbook that does nothing."""
+    return ["ansible-playbook", "-i", inventory, os.path.join(HERE, "empty.yml")]
 
 
 def playbook_command(inventory: str, name: str, *arguments: str) -> list[str]:

@@ -6,9 +6,9 @@ import os
 from typing import Any
 
 from containers import processor_of
-from ground import INVENTORY, Ground
+from ground import INVENTORY, Ground, empty_play
 from images import image
-from measure import HERE, Part, run, say, timed
+from measure import Part, run, say, timed
 
 TITLE = "A new tenant, from nothing to the first memory found"
 HOW = """
@@ -48,7 +48,7 @@ def _one(ground: Ground, part: Part, rounds: int) -> float:
         taken["plain"].append(found["seconds"])
         taken["plain processor"].append(found["processor"])
         ground.create("ours")
-        taken["start-up"].append(timed(_empty_play))
+        taken["start-up"].append(timed(lambda: run(*empty_play(INVENTORY))))
         os.sync()
         taken["deploy"].append(timed(lambda: ground.deploy("ours")))
         taken["processor"].append(processor_of("be", ["ours"]))
@@ -68,10 +68,6 @@ def _one(ground: Ground, part: Part, rounds: int) -> float:
     words = "one: ours beyond Ansible's start-up / plain"
     part.figure("ratio_one", words, "x", ratios, at_most=1.25)
     return deploy
-
-
-def _empty_play() -> None:
-    run("ansible-playbook", "-i", INVENTORY, os.path.join(HERE, "empty.yml"))
 
 
 def _compose(ground: Ground, part: Part, deploy: float, rounds: int) -> None:

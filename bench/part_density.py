@@ -9,8 +9,9 @@ from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import Edge
 from containers import ROLES, use_of
-from ground import DATA, DOMAIN, HTTPS_PORT, Ground
+from ground import Ground
 from measure import Part, available_memory, percentile, say
+from reach import edge_of
 
 TITLE = "Idle tenants: memory and processor time"
 HOW = """
@@ -90,7 +91,7 @@ def _round_trips(ground: Ground, names: list[str]) -> list[float]:
 
 def _round_trip(ground: Ground, name: str) -> float:
     """Seconds to store a memory and to find it, with the tenant's own key through the edge."""
-    edge = Edge(f"{name}.{DOMAIN}", HTTPS_PORT, True, f"{DATA}/edge/ca.crt")
+    edge = edge_of(name)
     project = {"org_id": "bench", "project_id": "density"}
     sentence = f"The number of {name} is {time.time_ns()}"
     began = time.monotonic()

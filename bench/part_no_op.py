@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 
 import reference
 from crowd import Crowd, crowd
-from ground import Ground, playbook_command
-from measure import HERE, Part, Process, say, timed_process
+from ground import Ground, empty_play, playbook_command
+from measure import Part, Process, say, timed_process
 
 TITLE = "Looking at tenants that are as they should be"
 HOW = """
@@ -79,7 +78,7 @@ def _run(many: Crowd, *arguments: str) -> Process:
 
 
 def _empty_play(many: Crowd) -> Process:
-    return timed_process("ansible-playbook", "-i", many.inventory, os.path.join(HERE, "empty.yml"))
+    return timed_process(*empty_play(many.inventory))
 
 
 def _clock(runs: list[Process]) -> list[float]:

@@ -9,12 +9,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import Engine
-from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import addresses_of
-from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import Edge, Probe
+from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import Probe
 from containers import ROLES
-from ground import DATA, DOMAIN, HTTPS_PORT, POOL, Ground
+from ground import DATA, Ground
 from measure import Part, percentile, run, say
 from plain import Direct
+from reach import app_address, edge_of
 
 TITLE = "How long a customer waits"
 HOW = """
@@ -65,14 +65,12 @@ def _wake(ground: Ground, part: Part, tenant: str, rounds: int) -> None:
 
 
 def _ask(ground: Ground, tenant: str) -> float:
-    edge = Edge(f"{tenant}.{DOMAIN}", HTTPS_PORT, True, f"{DATA}/edge/ca.crt")
-    return Probe(tenant, edge, ground.key(tenant)).round_trip().found
+    return Probe(tenant, edge_of(tenant), ground.key(tenant)).round_trip().found
 
 
 def _start_plainly(ground: Ground, tenant: str) -> float:
     engine = Engine()
-    address = addresses_of(POOL, ground.state(tenant)["slot"]).app
-    probe = Probe(tenant, Direct(address), "none")  # type: ignore[arg-type]
+    probe = Probe(tenant, Direct(app_address(ground, tenant)), "none")  # type: ignore[arg-type]
     with ThreadPoolExecutor(len(ROLES)) as pool:
         list(pool.map(engine.start, [f"be-{tenant}-{role}" for role in ROLES]))
     probe.wait_ready()

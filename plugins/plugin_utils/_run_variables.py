@@ -13,6 +13,7 @@ import functools
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible.parsing.dataloader import DataLoader
@@ -25,7 +26,6 @@ PLAYBOOKS = os.path.realpath(
 )
 # Variables of the inventory are checked where they are read; those of Ansible and AWX are theirs.
 _NOT_OURS = ("platform_", "tenant_", "memcloud_", "ansible_", "awx_", "tower_")
-_HEADER = re.compile(r"^# .*$", re.MULTILINE)
 _VARIABLE = re.compile(r"""-e (?:'\{")?([a-z][a-z0-9_]*)(?:=|":)""")
 
 
@@ -36,11 +36,13 @@ def check_run_variables(task_vars: Mapping[str, Any]) -> None:
 
     :raises MemcloudError: naming the variable and what was probably meant.
     """
-    if os.path.realpath(str(task_vars.get("playbook_dir") or "")) != PLAYBOOKS:
+    directory = task_vars.get("playbook_dir")
+    if not directory or os.path.realpath(directory) != PLAYBOOKS:
         return
     # Ansible has read them already, so the loader reads nothing.
-    given = [name for name in load_extra_vars(DataLoader()) if not name.startswith(_NOT_OURS)]
-    for name in sorted(set(given) - known_variables() if given else ()):
+    for name in sorted(load_extra_vars(DataLoader())):
+        if name.startswith(_NOT_OURS) or name in known_variables():
+            continue
         meant = suggestion(name, known_variables())
         if meant:
             raise MemcloudError(
@@ -52,10 +54,10 @@ def check_run_variables(task_vars: Mapping[str, Any]) -> None:
 @functools.cache
 def known_variables() -> frozenset[str]:
     """The variables that the headers of the playbooks tell of."""
-    names: set[str] = set()
-    for file in sorted(os.listdir(PLAYBOOKS)):
-        if file.endswith(".yml"):
-            with open(os.path.join(PLAYBOOKS, file), encoding="utf-8") as stream:
-                for line in _HEADER.findall(stream.read()):
-                    names.update(_VARIABLE.findall(line))
-    return frozenset(names)
+    return frozenset(
+        name
+        for path in Path(PLAYBOOKS).glob("*.yml")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith("# ")
+        for name in _VARIABLE.findall(line)
+    )

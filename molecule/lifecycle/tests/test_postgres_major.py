@@ -29,7 +29,7 @@ def next_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         '--aptopt=Acquire::Check-Valid-Until "false"',  # a mirror may be behind
     ]
     base = subprocess.Popen(
-        ["mmdebstrap", "--quiet", *options, SUITE, "-", "http://deb.debian.org/debian"],
+        ["mmdebstrap", "--quiet", *options, SUITE, "-"],
         stdout=subprocess.PIPE,
     )
     subprocess.run(["docker", "import", "-", BASE], stdin=base.stdout, check=True)

@@ -27,7 +27,8 @@ import tenant_data
 import test_deploy
 
 pytestmark = [
-    # make test runs as root, where it counts; who develops without it runs the other tests.
+    # A restore gives files to the users of the servers, which root alone may. make test needs root
+    # itself (it sets up a node), so nothing is passed over there; without it the others still run.
     pytest.mark.skipif(os.getuid() != 0, reason="needs root to give files"),
     pytest.mark.usefixtures("quick_repositories"),
 ]
