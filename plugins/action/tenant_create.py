@@ -53,11 +53,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             answer, outcome = self._create(wish, controller)
         except MemcloudError as error:
             raise AnsibleActionFail(str(error)) from error
-        except OSError as error:
-            raise AnsibleActionFail(
-                f"{wish.name}: {error.filename} cannot be written: {error.strerror}. Mend that, or "
-                "name another result_file or key_file; run again, it goes on from here"
-            ) from error
         result.update(_reported(wish, answer, outcome))
         if wish.name not in task_vars["hostvars"] and not self._task.check_mode:
             # Ansible may have looked for this host's file before it was there.

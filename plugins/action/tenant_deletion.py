@@ -16,6 +16,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inputs import backup_access
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_writer import (
+    make_directory_for,
     write_atomically,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import Platform
@@ -114,7 +115,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         moment = report["at"].replace(":", "").replace("-", "")
         usual = os.path.join(inventory_dir, _REPORTS, f"deleted-{report['tenant']}-{moment}.json")
         path = os.path.abspath(os.path.expanduser(str(given))) if given else usual
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        make_directory_for(path)
         write_atomically(path, json.dumps(report, indent=2) + "\n", 0o600)
         text = os.path.splitext(path)[0] + ".txt"
         write_atomically(text, in_words(report), 0o600)

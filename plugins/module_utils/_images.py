@@ -170,7 +170,7 @@ def ensure_image(
             return Image(ref=ref, id="", labels=dict(labels or {}), changed=True)
         all_labels = dict(labels or {}, **{CONTEXT_LABEL: digest})
         archive = _archive(dict(context, **{TRUST_PATH: build_trust()}))
-        _build(client, ref, archive, dict(_proxies(), **arguments), all_labels, dockerfile, log)
+        _build(client, ref, archive, dict(node_proxies(), **arguments), all_labels, dockerfile, log)
         if measured:
             _label_measured(client, ref, measured)
         _drop_builder_stages(client)
@@ -470,7 +470,7 @@ def _archive(context: Context) -> io.BytesIO:
     return buffer
 
 
-def _proxies() -> dict[str, str]:
+def node_proxies() -> dict[str, str]:
     """Return this node's proxy settings; Docker keeps these arguments out of the image."""
     return {name: os.environ[name] for name in PROXY_VARIABLES if os.environ.get(name)}
 

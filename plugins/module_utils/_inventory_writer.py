@@ -226,12 +226,40 @@ def edit_json(
 
 
 def write_atomically(path: str, text: str, mode: int | None = None) -> None:
-    """Replace a file in one step; readers see the old or the new text, never a part."""
-    target = os.path.realpath(path)
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    if mode is None:
-        mode = os.stat(target).st_mode & 0o777 if os.path.exists(target) else 0o644
-    atomic_write(target, text, mode)
+    """Replace a file in one step; readers see the old or the new text, never a part.
+
+    :raises MemcloudError: it cannot be written.
+    """
+    with writing(path):
+        target = os.path.realpath(path)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        if mode is None:
+            mode = os.stat(target).st_mode & 0o777 if os.path.exists(target) else 0o644
+        atomic_write(target, text, mode)
+
+
+def make_directory_for(path: str) -> None:
+    """Make the directory of a file that holds a secret, 0700 where it is new.
+
+    :raises MemcloudError: it cannot be made.
+    """
+    with writing(path):
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+
+
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Say in words which file of the controller cannot be written, and why.
+
+    The system's own error names a file that nobody asked for, or none when the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise MemcloudError(
+            f"{path} cannot be written: {error.strerror or error}. Mend that and run again, it goes "
+            "on from here"
+        ) from error
 
 
 def shown(text: str | None, path: str) -> str:
@@ -318,6 +346,8 @@ __all__ = [
     "Writer",
     "edit_json",
     "edit_yaml",
+    "make_directory_for",
     "shown",
     "write_atomically",
+    "writing",
 ]

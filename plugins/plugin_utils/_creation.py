@@ -26,7 +26,9 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_wri
     EntryExistsError,
     Request,
     Writer,
+    make_directory_for,
     write_atomically,
+    writing,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._secrets import (
     hash_api_key,
@@ -143,14 +145,14 @@ class Answer:
         if api_key is not None:
             answer.pop("api_key_file", None)
             if self.key_file and api_key:
-                _make_directory(self.key_file)
+                make_directory_for(self.key_file)
                 write_atomically(self.key_file, api_key + "\n", 0o600)
                 answer["api_key"], answer["api_key_file"] = None, self.key_file
             else:
                 answer["api_key"] = api_key or None
         if answer == before:
             return False
-        _make_directory(self.path)
+        make_directory_for(self.path)
         write_atomically(self.path, json.dumps(answer, indent=2) + "\n", 0o600)
         return True
 
@@ -369,17 +371,14 @@ def one_at_a_time(path: str, *, dry_run: bool) -> Iterator[None]:
     if dry_run:
         yield
         return
-    _make_directory(path)
-    descriptor = os.open(os.path.dirname(path), os.O_RDONLY)
+    make_directory_for(path)
+    with writing(path):
+        descriptor = os.open(os.path.dirname(path), os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
-
-
-def _make_directory(path: str) -> None:
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
 
 
 def _read(path: str) -> str | None:

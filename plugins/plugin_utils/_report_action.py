@@ -49,5 +49,5 @@ class ReportAction(ActionBase):  # type: ignore[misc]
         path = os.path.abspath(os.path.expanduser(str(path)))
         try:
             write_atomically(path, text + "\n", 0o600)
-        except (OSError, MemcloudError) as error:
-            raise AnsibleActionFail(f"result_file: {path} cannot be written: {error}") from error
+        except MemcloudError as error:
+            raise AnsibleActionFail(f"result_file: {error}") from error

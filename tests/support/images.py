@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 from .platform import Platform
 
@@ -25,10 +26,16 @@ def derive(base: str, *lines: str) -> str:
 
 def replace_image(platform: Platform, kind: str, *lines: str, version: str = "") -> None:
     """Have the node believe that its image of a kind is its present one with another layer."""
+    with record_of(platform, kind, version) as entry:
+        entry["id"] = derive(entry["id"], *lines)
+
+
+@contextlib.contextmanager
+def record_of(platform: Platform, kind: str, version: str = "") -> Iterator[dict[str, Any]]:
+    """What the node notes of its image of a kind, to be changed; written in the end."""
     path = platform.data_dir / "images.json"
     known = json.loads(path.read_text())
-    entry = known[kind][version] if version else known[kind]
-    entry["id"] = derive(entry["id"], *lines)
+    yield known[kind][version] if version else known[kind]
     path.write_text(json.dumps(known))
 
 

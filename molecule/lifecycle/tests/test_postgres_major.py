@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 
 import pytest
-from support.images import own_images
+from ansible_collections.memcloud.memmachine.plugins.module_utils._images import node_proxies
+from support.images import own_images, record_of
 from support.platform import Platform, Tenant
 from support.playbook import CHECKOUT
 
@@ -17,7 +16,6 @@ from support.playbook import CHECKOUT
 SUITE, NEXT = "forky", 18
 BASE, IMAGE = f"memcloud-test/{SUITE}:1", f"memcloud-test/postgres:{NEXT}"
 RECIPE = CHECKOUT / "roles/postgres_pgvector/files/image"
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +41,7 @@ def next_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         path.write_text(text)
         path.chmod(0o755 if text.startswith("#!") else 0o644)
     arguments = [f"--build-arg=BASE={BASE}"]
-    arguments += [
-        f"--build-arg={name}={os.environ[name]}" for name in PROXIES if name in os.environ
-    ]
+    arguments += [f"--build-arg={name}={value}" for name, value in node_proxies().items()]
     subprocess.run(["docker", "build", "--quiet", "-t", IMAGE, *arguments, context], check=True)
     made = ["docker", "image", "inspect", "--format", "{{.Id}}", IMAGE]
     yield subprocess.run(made, capture_output=True, text=True, check=True).stdout.strip()
@@ -71,10 +67,8 @@ def test_another_major_version_by_dump_and_restore(
 ) -> None:
     sentence = tenant.store_something()
     with own_images(platform):
-        path = platform.data_dir / "images.json"
-        known = json.loads(path.read_text())
-        known["postgres"].update(id=next_image, version=f"{NEXT}.0")
-        path.write_text(json.dumps(known))
+        with record_of(platform, "postgres") as entry:
+            entry.update(id=next_image, version=f"{NEXT}.0")
         # Nothing but an update puts it on data of another.
         assert platform.play.ok("deploy_tenant", tenant=tenant.name).changed == {}
         assert major(tenant) == NEXT - 1

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import stat
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.memcloud.memmachine.plugins.module_utils import _inventory_writer
 from ansible_collections.memcloud.memmachine.plugins.module_utils._defaults import load_defaults
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_writer import (
@@ -298,6 +301,27 @@ def test_a_file_that_is_no_answer_about_this_tenant_is_not_overwritten(
     with pytest.raises(MemcloudError, match="result_file"):
         place.create()
     assert path.read_text() == text
+
+
+def test_an_answer_that_cannot_be_written_is_said_in_words(place: Place) -> None:
+    path = Path(place.answer().path)
+    path.parent.write_text("a file where the directory should be")
+    with pytest.raises(MemcloudError, match=f"{path} cannot be written: File exists"):
+        place.create()
+    assert place.entry() == {}
+
+
+def test_a_full_disk_is_said_in_words_and_leaves_no_tenant(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(_inventory_writer, "atomic_write", full)
+    path = place.answer().path
+    with pytest.raises(MemcloudError, match=f"{path} cannot be written: No space left on device"):
+        place.create()
+    assert place.entry() == {}
 
 
 def test_an_answer_is_only_rewritten_when_it_says_something_else(place: Place) -> None:
