@@ -257,8 +257,8 @@ def writing(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise MemcloudError(
-            f"{path} cannot be written: {error.strerror or error}. Mend that and run again, it goes "
-            "on from here"
+            f"{path} cannot be written: {error.strerror or error}. Mend that and run again, it "
+            "goes on from here"
         ) from error
 
 
