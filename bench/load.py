@@ -10,6 +10,14 @@ from dataclasses import dataclass
 from measure import percentile, run
 
 _CONNECTIONS = 4
+# hey starts all its connections at the same moment and so asks in bursts of as many requests, which
+# wait for each other. Independent clients do not: one hey a connection, one after the other.
+_EVENLY = """
+pause=$1; shift
+for number in $(seq $CONNECTIONS); do "$@" > /tmp/$number & sleep $pause; done
+wait
+for number in $(seq $CONNECTIONS); do cat /tmp/$number; done
+""".replace("$CONNECTIONS", str(_CONNECTIONS))
 
 
 @dataclass
@@ -46,8 +54,11 @@ class Load:
 
     def ask(self, url: str, key: str, rate: int, seconds: int) -> list[float]:
         """The milliseconds of each answer, of as many as the machine has time for."""
-        printed = run(*self._hey(url, key, rate, seconds), "-o", "csv", url)
-        rows = list(csv.DictReader(printed.splitlines()))
+        evenly = ["sh", "-c", _EVENLY, "sh", str(1 / rate)]
+        hey = self._hey(key, rate // _CONNECTIONS, seconds, connections=1)
+        printed = run(*self._command, *evenly, *hey, "-o", "csv", url)
+        header, *lines = printed.splitlines()
+        rows = list(csv.DictReader([header, *(line for line in lines if line != header)]))
         bad = [row["status-code"] for row in rows if row["status-code"] != "200"]
         if bad or not rows:
             raise RuntimeError(f"{url}: {len(rows)} answers, of which not 200: {bad[:5]}")
@@ -55,8 +66,8 @@ class Load:
 
     def watch(self, url: str, key: str, rate: int, seconds: int) -> subprocess.Popen[str]:
         """The same in the background, for :func:`failures`."""
-        command = [*self._hey(url, key, rate, seconds), url]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        hey = self._hey(key, rate // _CONNECTIONS, seconds, _CONNECTIONS)
+        return subprocess.Popen([*self._command, *hey, url], stdout=subprocess.PIPE, text=True)
 
     def most(self, url: str, key: str, seconds: int) -> float:
         """Answers a second, as many as there can be, on 32 connections."""
@@ -69,10 +80,11 @@ class Load:
             raise RuntimeError(printed)
         return int(found[1]) / float(found[2])
 
-    def _hey(self, url: str, key: str, rate: int, seconds: int) -> list[str]:
+    def _hey(self, key: str, rate: int, seconds: int, connections: int) -> list[str]:
+        """The command; `rate` is that of one connection."""
         return [
-            *self._command, "hey", "-z", f"{seconds}s", "-c", str(_CONNECTIONS),
-            "-q", str(rate // _CONNECTIONS), "-H", f"Authorization: Bearer {key}",
+            "hey", "-z", f"{seconds}s", "-c", str(connections), "-q", str(rate),
+            "-H", f"Authorization: Bearer {key}",
         ]  # fmt: skip
 
 

@@ -33,15 +33,17 @@ from reach import app_address
 
 TITLE = "The edge: Traefik, gate and limits"
 HOW = """
-    hey, in a container on the host's network, asks one tenant's constant health page on loopback
-    at 200 requests a second over 4 kept connections: straight at the app, and over HTTPS through
-    Traefik, gate, rate, in-flight and body limits, in turn. What is added is the difference of two
-    runs next to each other. wrk asks the gate alone, on 32 connections; the gate is one process,
-    and its decisions are divided by the processor seconds that it used. Then routes, certificates
-    and keys of a thousand more tenants are loaded, which all lead to the same app, and keys are
-    replaced and tenants added one after the other, while hey watches two tenants that nobody
-    changes. The time runs from the first byte written to the first request that the new key
-    passes.
+    hey, in a container on the host's network, asks one tenant's constant health page on
+    loopback at 200 requests a second over 4 kept connections, one hey for each, started a 200th
+    of a second apart: the connections of one hey all ask at the same moment, and what is
+    measured then is how four requests wait for each other. It asks straight at the app, and
+    over HTTPS through Traefik, gate, rate, in-flight and body limits, in turn. What is added is
+    the difference of two runs next to each other. wrk asks the gate alone, on 32 connections;
+    the gate is one process, and its decisions are divided by the processor seconds that it
+    used. Then routes, certificates and keys of a thousand more tenants are loaded, which all
+    lead to the same app, and keys are replaced and tenants added one after the other, while hey
+    watches two tenants that nobody changes. The time runs from the first byte written to the
+    first request that the new key passes.
 """
 TENANT = "live01"
 _LIMITS = RouteLimits(10_000, 10_000, 1000, 1000, 1048576)
