@@ -1,8 +1,12 @@
-"""Load from loopback by hey and wrk, in a container on the host's network."""
+"""Load from loopback, in a container on the host's network.
+
+h2load takes latencies: its connections ask one after the other. Those of hey all ask at the same
+moment, so that its figures are those of four requests that wait for each other; hey connects again
+when it is cut off, and watches for that. wrk asks as much as it can.
+"""
 
 from __future__ import annotations
 
-import csv
 import re
 import subprocess
 from dataclasses import dataclass
@@ -10,19 +14,12 @@ from dataclasses import dataclass
 from measure import percentile, run
 
 _CONNECTIONS = 4
-# hey starts all its connections at the same moment and so asks in bursts of as many requests, which
-# wait for each other. Independent clients do not: one hey a connection, one after the other.
-_EVENLY = """
-pause=$1; shift
-for number in $(seq $CONNECTIONS); do "$@" > /tmp/$number & sleep $pause; done
-wait
-for number in $(seq $CONNECTIONS); do cat /tmp/$number; done
-""".replace("$CONNECTIONS", str(_CONNECTIONS))
+_WARM_UP = 1  # seconds
 
 
 @dataclass
 class Latency:
-    """Milliseconds of the answers of one run."""
+    """Milliseconds of the answers of one run, its first second left out."""
 
     median: float
     p99: float
@@ -32,7 +29,7 @@ class Latency:
 class Load:
     """Load generators.
 
-    :param image: an image with hey and wrk.
+    :param image: an image with h2load, hey and wrk.
     :param hostnames: what is to be found on this machine's loopback.
     """
 
@@ -47,27 +44,42 @@ class Load:
             too busy for four fifths of the rate.
         """
         for _try in range(3):
-            taken = self.ask(url, key, rate, seconds)
-            if len(taken) >= 0.8 * rate * seconds:
+            asked, taken = self._ask(url, key, rate, rate * (_WARM_UP + seconds))
+            if len(asked) >= 0.8 * rate * (max(asked) - min(asked)):
                 return Latency(percentile(taken, 0.5), percentile(taken, 0.99), len(taken))
-        raise RuntimeError(f"{url}: {len(taken)} answers in {seconds} s instead of {rate} a second")
+        span = max(asked) - min(asked)
+        raise RuntimeError(
+            f"{url}: {len(asked)} answers in {span:.1f} s instead of {rate} a second"
+        )
 
-    def ask(self, url: str, key: str, rate: int, seconds: int) -> list[float]:
-        """The milliseconds of each answer, of as many as the machine has time for."""
-        evenly = ["sh", "-c", _EVENLY, "sh", str(1 / rate)]
-        hey = self._hey(key, rate // _CONNECTIONS, seconds, connections=1)
-        printed = run(*self._command, *evenly, *hey, "-o", "csv", url)
-        header, *lines = printed.splitlines()
-        rows = list(csv.DictReader([header, *(line for line in lines if line != header)]))
-        bad = [row["status-code"] for row in rows if row["status-code"] != "200"]
-        if bad or not rows:
-            raise RuntimeError(f"{url}: {len(rows)} answers, of which not 200: {bad[:5]}")
-        return [float(row["response-time"]) * 1000 for row in rows]
+    def _ask(self, url: str, key: str, rate: int, count: int) -> tuple[list[float], list[float]]:
+        """When each request was sent (seconds), and the milliseconds to its answer."""
+        # One connection after the other, each a fraction of the time between two of its requests
+        # later; some whole times more, or their handshakes end together and they all ask at once.
+        between = 1000 // rate * (1 + _CONNECTIONS * (rate // 20))
+        command = [
+            "h2load", "--h1", "-t", "1", "-c", str(_CONNECTIONS), "-n", str(count),
+            "--rps", str(rate // _CONNECTIONS), "-r", "1", f"--rate-period={between}ms",
+            "-H", f"Authorization: Bearer {key}", "--log-file=/dev/stderr", url,
+        ]  # fmt: skip
+        done = subprocess.run(
+            [*self._command, *command], capture_output=True, text=True, check=True, timeout=600
+        )
+        rows = [[int(field) for field in line.split("\t")[:3]] for line in done.stderr.splitlines()]
+        bad = [status for _sent, status, _taken in rows if status != 200]
+        if bad or len(rows) != count:
+            raise RuntimeError(f"{url}: {len(rows)} of {count} answers, not 200: {bad[:5]}")
+        began = min(row[0] for row in rows)
+        warm = [row for row in rows if row[0] >= began + _WARM_UP * 1_000_000]
+        return [row[0] / 1e6 for row in warm], [row[2] / 1000 for row in warm]
 
     def watch(self, url: str, key: str, rate: int, seconds: int) -> subprocess.Popen[str]:
-        """The same in the background, for :func:`failures`."""
-        hey = self._hey(key, rate // _CONNECTIONS, seconds, _CONNECTIONS)
-        return subprocess.Popen([*self._command, *hey, url], stdout=subprocess.PIPE, text=True)
+        """Ask at a rate in the background, for :func:`failures`."""
+        hey = [
+            "hey", "-z", f"{seconds}s", "-c", str(_CONNECTIONS), "-q", str(rate // _CONNECTIONS),
+            "-H", f"Authorization: Bearer {key}", url,
+        ]  # fmt: skip
+        return subprocess.Popen([*self._command, *hey], stdout=subprocess.PIPE, text=True)
 
     def most(self, url: str, key: str, seconds: int) -> float:
         """Answers a second, as many as there can be, on 32 connections."""
@@ -79,13 +91,6 @@ class Load:
         if not found:
             raise RuntimeError(printed)
         return int(found[1]) / float(found[2])
-
-    def _hey(self, key: str, rate: int, seconds: int, connections: int) -> list[str]:
-        """The command; `rate` is that of one connection."""
-        return [
-            "hey", "-z", f"{seconds}s", "-c", str(connections), "-q", str(rate),
-            "-H", f"Authorization: Bearer {key}",
-        ]  # fmt: skip
 
 
 def failures(watch: subprocess.Popen[str]) -> tuple[int, int]:
