@@ -178,8 +178,9 @@ class Held:
     def begin(self, point: str) -> tuple[str, Session]:
         """Stop the app and Neo4j, take snapshot and copy, start both and let requests pass."""
         job = self._job
-        with job.step("quiesce"):
+        with job.step("hold"):
             job.hold()
+        with job.step("quiesce"):
             job.drain()
             session = Session(job.engine, job.container("postgres"))
             snapshot = session.snapshot()

@@ -300,8 +300,9 @@ class TenantNode(Node):
             own = secrets.get(tenant["tenant"], {})
             began = time.monotonic()
             try:
-                with locked(self.state.locks, f"tenant-{tenant['tenant']}", self.owner, _LOCK_WAIT):
-                    job = Job(self, tenant, own)
+                name = f"tenant-{tenant['tenant']}"
+                lock = locked(self.state.locks, name, self.owner, _LOCK_WAIT)
+                with lock, Job(self, tenant, own) as job:
                     if settle:
                         job.settle(*DECISIONS)
                     self._converge(job, purge, hostnames, result)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, TypeVar, cast
@@ -62,12 +63,15 @@ ROLES = (*DATABASES, "app")
 # Seconds after which a server that does not stop is killed. The app lets requests end and cuts
 # streams by itself.
 _STOP_SECONDS = {"app": 15, "postgres": 30, "neo4j": 30}
+# Tenants whose clients wait, at a time. Their servers start again meanwhile, which keeps two
+# processors busy for each: more of them only make the clients of all wait longer.
+_HOLDS = threading.BoundedSemaphore(max(1, (os.cpu_count() or 1) // 2))
 # A server may end because its databases were not there yet; one that does so again is broken.
 _RESTARTS = 3
 
 
 class Job:
-    """One tenant on its node, whose lock the caller holds.
+    """One tenant on its node, whose lock the caller holds; a context that ends with the work on it.
 
     :param tenant: the tenant's inputs; ``job.tenant`` has the state that is in force.
     :param secrets: the tenant's secrets.
@@ -98,6 +102,15 @@ class Job:
         self.seconds: dict[str, float] = {}
         self.held_seconds = 0.0
         self._held_since: float | None = None
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Let others have the turn; a tenant that could not be brought back stays held."""
+        if self.held:
+            self._held_since = None
+            _HOLDS.release()
 
     def settle(self, *decisions: str) -> None:
         """Let decisions of the node (``asleep``, ``woken``) count no longer."""
@@ -200,10 +213,12 @@ class Job:
     def hold(self) -> None:
         """Let requests wait at the gate; returns when it does so. None is lost or refused.
 
-        A request waits 20 s at most and is then told when to come again.
+        A request waits 20 s at most and is then told when to come again. It is not done before
+        the servers of this tenant have processors to start on.
         """
         if self.held:
             return
+        _HOLDS.acquire()
         self._held_since = time.monotonic()
         self._write_gate()
 
@@ -212,7 +227,8 @@ class Job:
         self._write_gate(held=False)
         if self._held_since is not None:
             self.held_seconds = round(time.monotonic() - self._held_since, 3)
-        self._held_since = None
+            self._held_since = None
+            _HOLDS.release()
 
     def _write_gate(self, held: bool = True) -> None:
         facts = self.node.facts(self.tenant, self.record, self.slot, held)

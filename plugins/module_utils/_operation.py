@@ -77,8 +77,9 @@ def operate(
         answer: dict[str, Any] = {"tenant": name, "operation": operation.name, "changed": False}
         began = time.monotonic()
         try:
-            with locked(node.state.locks, f"tenant-{name}", node.owner, operation.lock_wait):
-                job = Job(node, tenant, secrets[name], params.get(name), private.get(name))
+            own = (secrets[name], params.get(name), private.get(name))
+            lock = locked(node.state.locks, f"tenant-{name}", node.owner, operation.lock_wait)
+            with lock, Job(node, tenant, *own) as job:
                 answer.update(_run(operation, job))
         except (MemcloudError, OSError) as error:
             told = operation.busy(error) if isinstance(error, LockedError) else None

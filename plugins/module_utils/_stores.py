@@ -70,6 +70,8 @@ rm -rf /data/neo4j
 mv -T "$new" /data/neo4j
 sync /data
 """
+# Of the processors, beside the hundreds of a server that customers wait for.
+_BACKGROUND_SHARES = 16
 _CHECK = """set -eu
 mkdir -p /tmp/conf /tmp/report
 echo db.tx_log.preallocate=false > /tmp/conf/neo4j.conf
@@ -228,7 +230,8 @@ def check_store(engine: Engine, desired: Desired, point: str) -> None:
     mebibytes = max(128, server.memory // 1024**2)
     arguments = (_CHECK, "sh", f"{mebibytes // 2}m", f"{mebibytes // 8}m")
     container = _scratch(desired, "neo4j", ("-c", *arguments), point, copy=True)
-    code, said = run_scratch(engine, desired, replace(container, cpus=min(1.0, server.cpus)))
+    modest = replace(container, cpus=min(1.0, server.cpus), cpu_shares=_BACKGROUND_SHARES)
+    code, said = run_scratch(engine, desired, modest)
     if code:
         raise MemcloudError(
             f"{desired.tenant}: the copied store of Neo4j is not consistent (neo4j-admin database "

@@ -87,7 +87,7 @@ class Node:
         self.data_dir = data_dir
         self.engine = engine
 
-    def _make(self, names, variables):
+    def made(self, names, variables):
         secrets, tenants = {}, []
         for index, name in enumerate(names):
             uid = f"{index:x}" * 8 + "abcdef01"
@@ -97,11 +97,11 @@ class Node:
         return _deploy.TenantNode(platform, "ann@desk"), tenants, secrets
 
     def plan(self, *names, purge=False, settle=False, **variables):
-        node, tenants, _secrets = self._make(names, variables)
+        node, tenants, _secrets = self.made(names, variables)
         return {result.tenant: result for result in node.plan(tenants, purge, settle)}
 
     def converge(self, *names, purge=False, settle=False, **variables):
-        node, tenants, secrets = self._make(names, variables)
+        node, tenants, secrets = self.made(names, variables)
         self.engine.calls.clear()
         return {r.tenant: r for r in node.converge(tenants, secrets, purge, settle)}
 
@@ -303,7 +303,7 @@ def test_a_full_disk_is_named_before_anything_is_touched(node, monkeypatch):
 
 
 def test_a_version_without_an_image_is_asked_for(node):
-    planner, tenants, _secrets = node._make(["acme"], {"tenant_version": "0.3.9"})
+    planner, tenants, _secrets = node.made(["acme"], {"tenant_version": "0.3.9"})
     assert planner.missing_versions(tenants) == ["0.3.9"]
     assert (
         "no image of MemMachine 0.3.9"

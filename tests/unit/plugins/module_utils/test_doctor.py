@@ -62,7 +62,7 @@ def deployed(node, monkeypatch):  # noqa: F811
 
 
 def tenant_findings(deployed, **variables):
-    made, tenants, _secrets = deployed._make(["acme"], variables)
+    made, tenants, _secrets = deployed.made(["acme"], variables)
     (plan,) = made.plan(tenants)
     doctor = _doctor_tenant.TenantDoctor(made, tenants[0], plan, "")
     wanted = ("drift", "operation", "keys", "secrets", "model", "restore points", "storage")
@@ -138,7 +138,7 @@ def test_a_secret_that_is_the_name_of_a_variable(deployed, line, name):
 
 
 def node_findings(deployed, known=("acme",), complete=True, controller_time=None, **variables):
-    made, tenants, _secrets = deployed._make(list(known) or ["acme"], variables)
+    made, tenants, _secrets = deployed.made(list(known) or ["acme"], variables)
     moment = time.time() if controller_time is None else controller_time
     by_name = {tenant["tenant"]: tenant for tenant in tenants if tenant["tenant"] in known}
     doctor = _doctor_node.NodeDoctor(made, by_name, complete, moment)

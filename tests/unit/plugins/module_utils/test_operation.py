@@ -7,8 +7,11 @@ import json
 import os
 import pathlib
 import sys
+import threading
+import time
 
 import pytest
+from ansible_collections.memcloud.memmachine.plugins.module_utils import _job
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
@@ -75,6 +78,34 @@ def test_a_failure_brings_the_tenant_back(node, error):
     assert not (node.data_dir / "tenants/acme/work").exists()
     assert node.record("acme")["state"] == "running"
     assert not node.plan("acme")["acme"].drift
+
+
+@pytest.mark.parametrize("failure", [None, MemcloudError("no room")])
+def test_tenants_are_held_one_after_the_other_as_processors_allow(node, monkeypatch, failure):
+    # Each start keeps two processors busy: all at once, the clients of all would wait for all.
+    monkeypatch.setattr(_job, "_HOLDS", threading.BoundedSemaphore(1))
+    names = ("acme", "globex", "initech")
+    node.converge(*names)
+    held, most = set(), []
+
+    def cannot(*_arguments):
+        raise MemcloudError("no engine")
+
+    class Counted(Work):
+        def run(self, job):
+            job.hold()
+            held.add(job.name)
+            most.append(len(held))
+            time.sleep(0.05)
+            if self.failure and job.name == "acme":
+                job.bring = cannot  # not even back; the others have their turn all the same
+            held.remove(job.name)
+            return super().run(job)
+
+    made, tenants, secrets = node.made(names, {"platform_parallelism": 3})
+    answers = operate(made, Counted(failure), tenants, secrets, {}, {})
+    assert most == [1, 1, 1]
+    assert [bool(answer.get("error")) for answer in answers] == [bool(failure)] * 3
 
 
 def test_what_a_killed_operation_left_is_found_and_finished_by_the_next_run(node):
