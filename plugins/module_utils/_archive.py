@@ -97,7 +97,8 @@ def read_manifest(path: str) -> dict[str, Any]:
         if missing or "sha256" not in manifest["files"][MEMORIES]:
             raise ValueError(f"its manifest is incomplete ({', '.join(sorted(missing))})")
     except (*_BROKEN, OSError, KeyError, TypeError) as error:
-        raise PortableError(f"{path} is no portable archive of a tenant: {error}") from error
+        why = str(error).partition(":\n")[0]  # tarfile lists every way that it tried
+        raise PortableError(f"{path} is no portable archive of a tenant: {why}") from error
     return dict(manifest)
 
 
