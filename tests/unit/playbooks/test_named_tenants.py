@@ -1,0 +1,70 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""No playbook stops, changes or replaces all tenants because somebody left out which one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+PLAYBOOKS = Path(__file__).parents[3] / "playbooks"
+GUARD = PLAYBOOKS / "support/named_tenants.yml"
+GUARDED = (
+    "add_key",
+    "change_tenant",
+    "change_tier",
+    "move_tenant",
+    "pause_tenant",
+    "reembed_tenant",
+    "restore_tenant",
+    "resume_tenant",
+    "revoke_key",
+    "rollback_tenant",
+    "rotate_keys",
+    "suspend_tenant",
+)
+
+
+def plays(path: Path) -> Iterator[tuple[Path, dict[str, object]]]:
+    """The plays of a playbook and of those that it imports, in the order in which they run."""
+    for play in yaml.safe_load(path.read_text()):
+        imported = play.get("ansible.builtin.import_playbook")
+        if imported:
+            yield from plays((path.parent / imported).resolve())
+        else:
+            yield path, play
+
+
+@pytest.mark.parametrize("name", GUARDED)
+def test_nothing_is_touched_before_the_tenants_are_named(name: str) -> None:
+    order = list(plays(PLAYBOOKS / f"{name}.yml"))
+    guard = [path for path, _play in order].index(GUARD)
+    assert {str(play["hosts"]) for _path, play in order[:guard]} <= {"localhost"}
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ((), "all of them with -e tenant=all. Nothing was touched."),
+        (("-e", "tenant=globx"), "There is no tenant globx in this inventory"),
+        (("-e", "tenant=acme"), "Say what to change"),
+        (("-e", "tenant=all"), "Say what to change"),
+        (("-l", "acm*"), "Say what to change"),
+    ],
+)
+def test_tenants_are_named_by_a_variable_or_a_limit(
+    tmp_path: Path, words: tuple[str, ...], answer: str
+) -> None:
+    (tmp_path / "hosts.yml").write_text("tenants: {hosts: {acme: , globex: }}\n")
+    command = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook")]
+    command += ["-i", str(tmp_path / "hosts.yml"), str(PLAYBOOKS / "change_tenant.yml"), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert answer in done.stdout + done.stderr
