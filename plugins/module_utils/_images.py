@@ -314,16 +314,21 @@ def _from_best_source(client: Any, request: Request, check_mode: bool, log: Log 
 def _from_packages(
     client: Any, request: Request, reason: str, check_mode: bool, log: Log | None
 ) -> Provided:
-    base = ensure_base(
-        client,
-        request.suite,
-        mirror=request.mirror,
-        revision=request.revision,
-        check_mode=check_mode,
-        log=log,
-    )
-    image = _ensure_on(client, request, base.ref, "Dockerfile", check_mode, log)
-    return Provided(image, "packages", reason)
+    """Build; an image that is there already does not need its base, which a prune may have taken."""
+
+    def image(check: bool) -> Image:
+        base = ensure_base(
+            client,
+            request.suite,
+            mirror=request.mirror,
+            revision=request.revision,
+            check_mode=check,
+            log=log,
+        )
+        return _ensure_on(client, request, base.ref, "Dockerfile", check, log)
+
+    found = image(check=True)
+    return Provided(found if found.id or check_mode else image(check=False), "packages", reason)
 
 
 def _from_registry(

@@ -293,6 +293,16 @@ def test_packages_are_built_on_the_base():
     assert client.builds[0]["args"]["BASE"].startswith("memcloud/base:trixie-")
 
 
+def test_an_image_that_is_there_needs_no_base():
+    client = FakeImages()
+    built = _images.provide(client, request(source="packages"))
+    (base,) = [ref for ref in client.store if ref.startswith("memcloud/base:")]
+    del client.store[base]  # as docker image prune does
+    again = _images.provide(client, request(source="packages"))
+    assert again.image.id == built.image.id and not again.image.changed
+    assert base not in client.store
+
+
 def test_pulled_image_gets_the_layer_of_its_own_recipe():
     client = FakeImages(registry=["hub/thing:1"])
     context = {**CONTEXT, "Dockerfile.pull": b"ARG BASE\nFROM ${BASE}\n"}
