@@ -314,7 +314,7 @@ def _from_best_source(client: Any, request: Request, check_mode: bool, log: Log 
 def _from_packages(
     client: Any, request: Request, reason: str, check_mode: bool, log: Log | None
 ) -> Provided:
-    """Build; an image that is there already does not need its base, which a prune may have taken."""
+    """Build; an image that is there does not need its base, which a prune may have taken."""
 
     def image(check: bool) -> Image:
         base = ensure_base(
