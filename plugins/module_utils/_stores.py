@@ -31,6 +31,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     Desired,
     Mount,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant_facts import disk_usage
 
 _RESTORED = "/restored"
 _READY_SECONDS = 90
@@ -70,24 +71,21 @@ rm -rf /data/neo4j
 mv -T "$new" /data/neo4j
 sync /data
 """
-# Of the processors, beside the hundreds of a server that customers wait for.
-_BACKGROUND_SHARES = 16
-_CHECK = """set -eu
+# Neo4j's own tool with a heap, options of the JVM and its words. The archive of the server's
+# classes and, for a small store, no optimising save half of its processor time.
+_ADMIN = """set -eu
 mkdir -p /tmp/conf /tmp/report
-echo db.tx_log.preallocate=false > /tmp/conf/neo4j.conf
-export NEO4J_HOME=/opt/neo4j NEO4J_CONF=/tmp/conf
-exec java @/opt/neo4j/image.args -Xmx"$1" @/opt/neo4j/class-path.args org.neo4j.cli.AdminTool \\
-  database check neo4j --from-path-data=/restored/neo4j/databases \\
-  --from-path-txn=/restored/neo4j/transactions --report-path=/tmp/report --max-off-heap-memory="$2"
-"""
-_DUMP_STORE = """set -eu
-mkdir -p /tmp/conf
 echo db.tx_log.preallocate=false > /tmp/conf/neo4j.conf
 echo server.directories.data=/restored/neo4j >> /tmp/conf/neo4j.conf
 export NEO4J_HOME=/opt/neo4j NEO4J_CONF=/tmp/conf
-exec java @/opt/neo4j/image.args -Xmx"$1" @/opt/neo4j/class-path.args org.neo4j.cli.AdminTool \\
-  database dump neo4j --to-path=/restored/neo4j --overwrite-destination=true
+heap=$1 options=$2; shift 2
+exec java -XX:SharedArchiveFile=/usr/share/memcloud/neo4j.jsa $options \\
+  @/opt/neo4j/image.args -Xmx"$heap" @/opt/neo4j/class-path.args \\
+  org.neo4j.cli.AdminTool database "$@"
 """
+_SMALL_STORE_BYTES = 64 * 1024**2
+# Of the processors, beside the hundreds of a server that customers wait for.
+_BACKGROUND_SHARES = 16
 # The probe's own project comes and goes.
 _COUNTS = {
     "episodes": """SELECT session_key AS project, count(*) AS count,
@@ -224,36 +222,47 @@ def give_to(uid: int, *paths: str) -> None:
 
 def check_store(engine: Engine, desired: Desired, point: str) -> None:
     """Let Neo4j's own tool look whether a copied store is consistent."""
-    store = os.path.join(point, STORE)
-    give_to(NEO4J_UID, store)
-    server = _of_role(desired, "neo4j")
-    mebibytes = max(128, server.memory // 1024**2)
-    arguments = (_CHECK, "sh", f"{mebibytes // 2}m", f"{mebibytes // 8}m")
-    container = _scratch(desired, "neo4j", ("-c", *arguments), point, copy=True)
-    modest = replace(container, cpus=min(1.0, server.cpus), cpu_shares=_BACKGROUND_SHARES)
-    code, said = run_scratch(engine, desired, modest)
-    if code:
-        raise MemcloudError(
-            f"{desired.tenant}: the copied store of Neo4j is not consistent (neo4j-admin database "
-            f"check ended with {code}): {said[-800:]}"
-        )
+    _administer(
+        engine,
+        desired,
+        point,
+        "check",
+        "neo4j",
+        f"--from-path-data={_RESTORED}/neo4j/databases",
+        f"--from-path-txn={_RESTORED}/neo4j/transactions",
+        "--report-path=/tmp/report",
+        f"--max-off-heap-memory={_memory_of_tool(desired) // 4}m",
+    )
 
 
 def dump_store(engine: Engine, desired: Desired, point: str, path: str) -> None:
     """Let Neo4j's own tool write a copied store as a dump that any Neo4j of the version loads."""
     store = os.path.join(point, STORE)
-    give_to(NEO4J_UID, store)
-    mebibytes = max(128, _of_role(desired, "neo4j").memory // 1024**2)
-    arguments = ("-c", _DUMP_STORE, "sh", f"{mebibytes // 2}m")
-    code, said = run_scratch(
-        engine, desired, _scratch(desired, "neo4j", arguments, point, copy=True)
-    )
-    if code:
-        raise MemcloudError(
-            f"{desired.tenant}: neo4j-admin database dump ended with {code}: {said[-800:]}"
-        )
+    words = ("dump", "neo4j", f"--to-path={_RESTORED}/neo4j", "--overwrite-destination=true")
+    _administer(engine, desired, point, *words)
     os.replace(os.path.join(store, "neo4j.dump"), path)
     os.chown(path, 0, 0)
+
+
+def _administer(engine: Engine, desired: Desired, point: str, *words: str) -> None:
+    """Run neo4j-admin database on a copied store; customers' servers get the processors first."""
+    store = os.path.join(point, STORE)
+    give_to(NEO4J_UID, store)
+    options = "-XX:TieredStopAtLevel=1" if disk_usage(store) < _SMALL_STORE_BYTES else ""
+    command = ("-c", _ADMIN, "sh", f"{_memory_of_tool(desired)}m", options, *words)
+    container = _scratch(desired, "neo4j", command, point, copy=True)
+    modest = replace(container, cpus=min(1.0, container.cpus), cpu_shares=_BACKGROUND_SHARES)
+    code, said = run_scratch(engine, desired, modest)
+    if code:
+        raise MemcloudError(
+            f"{desired.tenant}: the copied store of Neo4j: neo4j-admin database {words[0]} ended "
+            f"with {code}: {said[-800:]}"
+        )
+
+
+def _memory_of_tool(desired: Desired) -> int:
+    """MiB of heap: half of what the tenant's Neo4j may have."""
+    return max(128, _of_role(desired, "neo4j").memory // 1024**2) // 2
 
 
 def fill_volumes(
