@@ -108,7 +108,7 @@ def take_restore_point(job: Job, reason: str, resume: bool = True) -> dict[str, 
         session.__exit__()
         moment.end()
     with job.step("check"):
-        check_store(job.engine, job.desired()[0], point)
+        check_store(job.engine, job.desired()[0], point, urgent=job.held)
     with job.step("store"):
         return _store(job, point, manifest)
 
@@ -121,7 +121,7 @@ def _store(job: Job, point: str, manifest: dict[str, Any]) -> dict[str, Any]:
     repository = repository_of(job)
     repository.ensure()
     tags = {"tenant": job.name, "uid": job.tenant["uid"], "reason": manifest["reason"]}
-    stored = repository.store(point, manifest["taken"], tags)
+    stored = repository.store(point, manifest["taken"], tags, urgent=job.held)
     shutil.rmtree(point, ignore_errors=True)
     taken = {
         **stored,

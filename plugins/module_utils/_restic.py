@@ -25,6 +25,8 @@ LATEST = "latest"
 # restic itself tries for a quarter of an hour to reach a place that is gone.
 _OPEN_SECONDS = 45
 _LOCK_SECONDS = 120
+# Of a restic that nobody waits for.
+_NICENESS = 10
 # What the several versions and backends of restic say.
 _NO_REPOSITORY = (
     "no such file",
@@ -155,13 +157,18 @@ class Repository:
             f"{self._owner}: there is no restore point {wanted} in {self.url}; there are: {known}"
         )
 
-    def store(self, directory: str, taken: str, tags: Mapping[str, str]) -> dict[str, Any]:
-        """Store a directory as a restore point; its id and how many bytes were new."""
+    def store(
+        self, directory: str, taken: str, tags: Mapping[str, str], urgent: bool = False
+    ) -> dict[str, Any]:
+        """Store a directory as a restore point; its id and how many bytes were new.
+
+        :param urgent: somebody waits for it; else servers get the processors first.
+        """
         command = ["backup", ".", "--json", "--quiet", "--ignore-inode", "--host", self._owner]
         command += ["--time", taken.replace("T", " ").rstrip("Z")]
         for name, value in tags.items():
             command += ["--tag", f"{name}={value}"]
-        printed = self._run(*command, directory=directory)
+        printed = self._run(*command, directory=directory, niceness=0 if urgent else _NICENESS)
         for line in reversed(printed.splitlines()):
             with contextlib.suppress(ValueError):
                 message = json.loads(line)
@@ -229,11 +236,12 @@ class Repository:
         directory: str | None = None,
         timeout: float | None = None,
         keep: tuple[int, ...] = (),
+        niceness: int = 0,
     ) -> str:
         deadline = time.monotonic() + _LOCK_SECONDS
         while True:
             try:
-                return self._run_once(arguments, directory, timeout, keep)
+                return self._run_once(arguments, directory, timeout, keep, niceness)
             except RepositoryError as error:
                 if not _says(error, _LOCKED) or time.monotonic() > deadline:
                     raise
@@ -247,10 +255,11 @@ class Repository:
         directory: str | None,
         timeout: float | None,
         keep: tuple[int, ...],
+        niceness: int = 0,
     ) -> str:
         with _pipe(self._password) as handle:
-            # It ends with whoever started it: half a restore point is none. Customers go first.
-            command = ["setpriv", "--pdeathsig", "KILL", "nice", "-n", "10"]
+            # It ends with whoever started it: half a restore point is none.
+            command = ["setpriv", "--pdeathsig", "KILL", "nice", "-n", str(niceness)]
             command += ["restic", "--repo", self.url]
             command += ["--password-file", f"/dev/fd/{handle}", *self._cache(), *arguments]
             try:

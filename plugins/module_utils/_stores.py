@@ -220,12 +220,16 @@ def give_to(uid: int, *paths: str) -> None:
                 os.lchown(os.path.join(directory, name), uid, uid)
 
 
-def check_store(engine: Engine, desired: Desired, point: str) -> None:
-    """Let Neo4j's own tool look whether a copied store is consistent."""
+def check_store(engine: Engine, desired: Desired, point: str, urgent: bool = False) -> None:
+    """Let Neo4j's own tool look whether a copied store is consistent.
+
+    :param urgent: somebody waits for it; else servers get the processors first.
+    """
     _administer(
         engine,
         desired,
         point,
+        urgent,
         "check",
         "neo4j",
         f"--from-path-data={_RESTORED}/neo4j/databases",
@@ -239,20 +243,21 @@ def dump_store(engine: Engine, desired: Desired, point: str, path: str) -> None:
     """Let Neo4j's own tool write a copied store as a dump that any Neo4j of the version loads."""
     store = os.path.join(point, STORE)
     words = ("dump", "neo4j", f"--to-path={_RESTORED}/neo4j", "--overwrite-destination=true")
-    _administer(engine, desired, point, *words)
+    _administer(engine, desired, point, False, *words)
     os.replace(os.path.join(store, "neo4j.dump"), path)
     os.chown(path, 0, 0)
 
 
-def _administer(engine: Engine, desired: Desired, point: str, *words: str) -> None:
-    """Run neo4j-admin database on a copied store; customers' servers get the processors first."""
+def _administer(engine: Engine, desired: Desired, point: str, urgent: bool, *words: str) -> None:
+    """Run neo4j-admin database on a copied store."""
     store = os.path.join(point, STORE)
     give_to(NEO4J_UID, store)
     options = "-XX:TieredStopAtLevel=1" if disk_usage(store) < _SMALL_STORE_BYTES else ""
     command = ("-c", _ADMIN, "sh", f"{_memory_of_tool(desired)}m", options, *words)
     container = _scratch(desired, "neo4j", command, point, copy=True)
-    modest = replace(container, cpus=min(1.0, container.cpus), cpu_shares=_BACKGROUND_SHARES)
-    code, said = run_scratch(engine, desired, modest)
+    if not urgent:
+        container = replace(container, cpus=min(1.0, container.cpus), cpu_shares=_BACKGROUND_SHARES)
+    code, said = run_scratch(engine, desired, container)
     if code:
         raise MemcloudError(
             f"{desired.tenant}: the copied store of Neo4j: neo4j-admin database {words[0]} ended "
