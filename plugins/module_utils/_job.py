@@ -356,17 +356,22 @@ class Job:
             raise MemcloudError(f"{self.name}: the server does not stay up")
 
     def last_words(self) -> str:
-        """What the tenant's containers that do not run have to say."""
+        """What the tenant's containers have to say that do not run, or do not stay up."""
         words = []
         for role in ROLES:
             name = self.container(role)
-            state = (self.engine.inspect(name) or {}).get("State") or {}
+            found = self.engine.inspect(name) or {}
+            state = found.get("State") or {}
+            ends = int(found.get("RestartCount") or 0)
+            how = ""
             if not state.get("Running") or state.get("Restarting"):
-                words.append(
-                    f"; container {name} is {state.get('Status', 'missing')} "
-                    f"(exit code {state.get('ExitCode')}), its last lines: "
-                    + self.engine.logs(name, 8).strip()[-1200:]
-                )
+                code = state.get("ExitCode")
+                how = f"is {state.get('Status', 'missing')} (exit code {code})"
+            elif ends:
+                how = f"was started again {ends} times"
+            if how:
+                said = self.engine.logs(name, 8).strip()[-1200:]
+                words.append(f"; container {name} {how}, its last lines: {said}")
         return "".join(words)
 
     def execute(

@@ -149,6 +149,20 @@ def test_a_failed_proof_says_what_the_dead_container_said(node, monkeypatch):
     assert "container mc-acme-postgres is exited (exit code 0), its last lines: last words" in error
 
 
+def test_a_server_between_two_of_its_ends_tells_its_last_words_too(node, monkeypatch):
+    node.converge("acme")
+    monkeypatch.setattr(FakeProbe, "failure", "acme: the server does not stay up")
+    inspect = node.engine.inspect
+
+    def restarted(name):
+        found = inspect(name)
+        return dict(found, RestartCount=3) if found and name == "mc-acme-app" else found
+
+    monkeypatch.setattr(node.engine, "inspect", restarted)
+    error = node.converge("acme", tenant_limits={"burst": 5})["acme"].error
+    assert "container mc-acme-app was started again 3 times, its last lines: last words" in error
+
+
 def test_one_failure_does_not_stop_the_others(node):
     node.converge("acme")
     (node.data_dir / "tenants" / "acme" / "state.json").write_text("{")

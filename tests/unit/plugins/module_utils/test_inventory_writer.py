@@ -215,7 +215,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_scratch(
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(MemcloudError, match=f"{path} cannot be written: disk full"):
         write_atomically(str(path), "new")
     assert os.listdir(tmp_path) == ["acme.yml"]
     assert path.read_text() == "old"
