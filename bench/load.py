@@ -57,15 +57,13 @@ class Load:
         # One connection after the other, each a fraction of the time between two of its requests
         # later; some whole times more, or their handshakes end together and they all ask at once.
         between = 1000 // rate * (1 + _CONNECTIONS * (rate // 20))
-        command = [
-            "h2load", "--h1", "-t", "1", "-c", str(_CONNECTIONS), "-n", str(count),
+        printed = run(
+            *self._command, "sh", "-c", 'h2load --log-file=/tmp/log "$@" >&2 && cat /tmp/log', "sh",
+            "--h1", "-t", "1", "-c", str(_CONNECTIONS), "-n", str(count),
             "--rps", str(rate // _CONNECTIONS), "-r", "1", f"--rate-period={between}ms",
-            "-H", f"Authorization: Bearer {key}", "--log-file=/dev/stderr", url,
-        ]  # fmt: skip
-        done = subprocess.run(
-            [*self._command, *command], capture_output=True, text=True, check=True, timeout=600
-        )
-        rows = [[int(field) for field in line.split("\t")[:3]] for line in done.stderr.splitlines()]
+            "-H", f"Authorization: Bearer {key}", url,
+        )  # fmt: skip
+        rows = [[int(field) for field in line.split("\t")[:3]] for line in printed.splitlines()]
         bad = [status for _sent, status, _taken in rows if status != 200]
         if bad or len(rows) != count:
             raise RuntimeError(f"{url}: {len(rows)} of {count} answers, not 200: {bad[:5]}")

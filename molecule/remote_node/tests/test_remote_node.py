@@ -170,7 +170,10 @@ def test_the_hook_was_told_the_new_address(
     platform: Platform, moved: Writer, new: Machine, client: RemoteTenant
 ) -> None:
     calls = (platform.secrets / "dns").read_text().splitlines()
-    assert f"present {NAME} {client.hostname} {new.address} 300" in calls[-2:]  # and of "second"
+    domain = client.hostname.partition(".")[2]
+    assert calls[-2:] == [
+        f"present {name} {name}.{domain} {new.address} 300" for name in (NAME, "second")
+    ]
 
 
 def test_the_entry_names_the_new_node_and_nothing_differs(

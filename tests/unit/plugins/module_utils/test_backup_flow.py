@@ -79,7 +79,7 @@ def world(node, monkeypatch, tmp_path):
     for module in (_backup, _restore):
         monkeypatch.setattr(module, "server_versions", lambda job: SERVERS)
     monkeypatch.setattr(_backup, "wait_for_postgres", lambda *args: None)
-    monkeypatch.setattr(_backup, "check_store", lambda *_given, **_named: None)
+    monkeypatch.setattr(_backup, "check_store", lambda engine, desired, point, urgent: None)
 
     def dump(engine, container, snapshot, path):
         engine.calls.append(("dump", snapshot))
