@@ -26,7 +26,7 @@ quickstart: setup ## From a bare machine to two tenants, acme and globex, that r
 	@tools/quickstart.py
 
 .PHONY: clean
-clean: setup ## Take the quickstart away again: its tenants with their data, its node services, its keys
+clean: setup ## Take the quickstart away: tenants with their data, services, images, keys, the engine it brought
 	@tools/quickstart.py --remove
 
 ##@ Develop
@@ -35,7 +35,7 @@ test: ## Everything that must pass: lint, unit tests, sanity, build, all molecul
 	@tools/test.sh
 
 .PHONY: dev
-dev:
+dev: ## Make .venv with the tools of lint and tests, and the checkout importable as the collection
 	@tools/setup.sh dev
 
 .PHONY: lint
@@ -71,8 +71,5 @@ build: dev ## Build the collection, install it elsewhere, check its documentatio
 	@tools/build.sh
 
 .PHONY: lock
-lock: ## Resolve requirements*.in again into the lock files
-	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--custom-compile-command 'make lock' -o requirements.txt requirements.in
-	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--custom-compile-command 'make lock' -o requirements-dev.txt requirements-dev.in
+lock: dev ## Resolve all requirements*.in again into the lock files, with the newest versions that fit
+	@tools/lock.sh

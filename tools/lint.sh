@@ -20,7 +20,7 @@ check() {
 # mypy reads the collection under its full name, through the link that `make setup` made.
 mypy_collection() {
     (cd .ansible/collections && MYPYPATH=. mypy --config-file "$checkout/pyproject.toml" \
-        --cache-dir "$checkout/.cache/mypy" -p ansible_collections.memcloud.memmachine.plugins.module_utils)
+        --cache-dir "$checkout/.cache/mypy" -p ansible_collections.memcloud.memmachine.plugins)
 }
 
 mypy_service() {
@@ -29,7 +29,7 @@ mypy_service() {
 
 check 'ruff' ruff check --quiet .
 check 'ruff format' ruff format --quiet --check .
-check 'mypy plugins/module_utils' mypy_collection
+check 'mypy plugins' mypy_collection
 for service in roles/edge/files/gate roles/demo_model/files/*/; do
     [ -d "$service" ] && check "mypy $service" mypy_service "$service"
 done

@@ -7,13 +7,16 @@ Scenarios run in lanes, side by side. Each lane is a platform of its own on this
 and taken away at the end: lane 1 is inventories/ci, the others are copies of it with other names,
 ports and networks below .cache/lanes. The checks that need no container have a lane too. KEEP=1
 leaves the platforms for the next run, LANES=1 runs one scenario at a time. The output of each part
-is kept in .cache/test; of a part that failed, its errors and its end are shown.
+is kept in .cache/test; of a part that failed, its errors and its end are shown. What was skipped is
+said with its reason, and a part of which all was skipped has failed; a quickstart that is in use on
+this machine is the one excuse.
 """
 
 from __future__ import annotations
 
 import os
 import queue
+import re
 import shutil
 import subprocess
 import sys
@@ -52,6 +55,10 @@ COMMANDS = {
 SHOWN_LINES = 60
 ERRORS = ("E   ", "FAILED ", "ERROR ", "fatal: ", "[ERROR]")
 PLAYBOOKS = CHECKOUT / "playbooks"
+# What pytest says of tests that it skipped, and of those that it ran.
+SKIPPED = re.compile(r"^SKIPPED \[\d+\] [^ ]+: (.+)$", re.MULTILINE)
+PASSED = re.compile(r"\b\d+ passed\b")
+EXCUSE = "a quickstart is in use on this machine"
 
 _started = time.monotonic()
 _printing = threading.Lock()
@@ -63,10 +70,11 @@ def say(text: str) -> None:
 
 
 class Runs:
-    """Parts that were run, and which of them failed."""
+    """Parts that were run, which of them failed, and why something in them was skipped."""
 
     def __init__(self) -> None:
         self.failed: list[str] = []
+        self.skipped: dict[str, str] = {}
 
     def run(self, name: str, command: Sequence[str | Path], **environment: str) -> bool:
         """Run a part with its output in a file; show the end of it when it fails."""
@@ -84,15 +92,40 @@ class Runs:
                 check=False,
             ).returncode
         seconds = time.monotonic() - began
+        text = log.read_text(errors="replace")
         if code == 0:
-            say(f"{name} passed ({seconds:.0f} s)")
-            return True
+            return self._judge(name, f"{seconds:.0f} s", text)
         self.failed.append(name)
-        lines = log.read_text(errors="replace").splitlines()
+        lines = text.splitlines()
         errors = [line[:600] for line in lines[:-SHOWN_LINES] if line.startswith(ERRORS)]
         shown = [*errors[-SHOWN_LINES:], f"-- the end of {log}:", *lines[-SHOWN_LINES:]]
         say("\n".join([f"{name} FAILED ({seconds:.0f} s):", *shown]))
         return False
+
+    def _judge(self, name: str, spent: str, text: str) -> bool:
+        """Say whether a part that ended well has proven anything."""
+        reasons = "; ".join(dict.fromkeys(SKIPPED.findall(text)))
+        if not reasons:
+            say(f"{name} passed ({spent})")
+            return True
+        self.skipped[name] = reasons
+        if PASSED.search(text):
+            say(f"{name} passed ({spent}), but for what was skipped: {reasons}")
+            return True
+        say(f"{name} SKIPPED: {reasons}")
+        if EXCUSE not in reasons:
+            self.failed.append(name)
+        return EXCUSE in reasons
+
+    def end(self) -> int:
+        """The last words, and the exit code."""
+        for name, reasons in self.skipped.items():
+            say(f"SKIPPED in {name}: {reasons}")
+        if self.failed:
+            say(f"FAILED: {', '.join(self.failed)}")
+            return 1
+        say("all passed but what was SKIPPED, see above" if self.skipped else "all passed")
+        return 0
 
 
 class Lane:
@@ -198,6 +231,7 @@ def main(names: list[str]) -> int:
         MOLECULE_GLOB="molecule/*/molecule.yml",
         ANSIBLE_FORCE_COLOR="0",
         NO_COLOR="1",
+        PYTEST_ADDOPTS="-rs",
     )
     runs = Runs()
     if names:
@@ -207,11 +241,7 @@ def main(names: list[str]) -> int:
         checks.start()
         run_jobs(list(JOBS), runs)
         checks.join()
-    if runs.failed:
-        say(f"FAILED: {', '.join(runs.failed)}")
-        return 1
-    say("all passed")
-    return 0
+    return runs.end()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ set -euo pipefail
 
 declare -A package_of=(
     [curl]=curl [ip]=iproute2 [iptables]=iptables [mmdebstrap]=mmdebstrap [nft]=nftables [pgrep]=procps
-    [restic]=restic [shellcheck]=shellcheck [ssh]=openssh-client [sysctl]=procps [unshare]=util-linux
+    [restic]=restic [shellcheck]=shellcheck [ssh]=openssh-client [sysctl]=procps [systemd-analyze]=systemd [unshare]=util-linux
 )
 missing=()
 for command in "${!package_of[@]}"; do

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible.utils.display import Display
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
+    platform_text,
     run_owner,
     secrets_of,
 )
@@ -38,7 +39,7 @@ class ActionModule(NodeAction):
 
         def ask(part: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
             arguments = {
-                "platform": json.dumps(batch["platform"]),
+                "platform": platform_text(batch),
                 "tenants": json.dumps(part),
                 "secrets": by_tenant(secrets, part),
                 "purge": self._task.args.get("purge", False),

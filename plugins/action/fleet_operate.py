@@ -12,6 +12,7 @@ from typing import Any
 from ansible.utils.display import Display
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
     access_of,
+    platform_text,
     run_owner,
     secrets_of,
 )
@@ -47,15 +48,14 @@ class ActionModule(NodeAction):
             return result
         parsed = self._parsed(tenants, task_vars)
         secrets = secrets_of(parsed)
-        single = given.get("tenant_params") or {}
-        params = {name: {**(given.get("params") or {}), **single.get(name, {})} for name in names}
+        params = {name: dict(given.get("params") or {}) for name in names}
         access = access_of(parsed, params) if given.get("repository") else {}
-        private = {name: {**(given.get("private") or {}), **access.get(name, {})} for name in names}
+        private = {name: access.get(name, {}) for name in names}
 
         def ask(part: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
             arguments = {
                 "operation": operation,
-                "platform": json.dumps(batch["platform"]),
+                "platform": platform_text(batch),
                 "tenants": json.dumps(part),
                 "secrets": by_tenant(secrets, part),
                 "params": by_tenant(params, part),

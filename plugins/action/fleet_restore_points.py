@@ -42,6 +42,7 @@ class ActionModule(NodeAction):
                 **backup_access(tenant.name, tenant.uid, tenant.root_key_version, platform, prune),
                 "keep": dict(tenant.tier.backup),
                 "share": str(given.get("share") or ""),
+                "data_dir": platform.data_dir,
             }
             for tenant, platform in self._parsed(tenants, task_vars)
         }

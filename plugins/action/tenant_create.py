@@ -16,6 +16,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import
     Tenant,
     check_name,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import kind_of
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import (
     Controller,
     timestamp,
@@ -65,9 +66,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _wish(self) -> Wish:
         arguments = self._task.args
-        name = str(arguments.get("tenant") or "")
-        if not name:
+        name = arguments.get("tenant")
+        if name is None or name == "":
             raise MemcloudError("Say which tenant: -e tenant=<name>")
+        if not isinstance(name, str):
+            raise MemcloudError(
+                f"tenant is {name!r}, which is {kind_of(name)} and no name. Nothing was touched: "
+                "write -e tenant=<name>, or the name in quotes where it is JSON or YAML"
+            )
+        name = str(name)
         check_name(name)
         texts = {key: str(arguments.get(key) or "").strip() for key in _TEXTS}
         variables = arguments.get("variables") or {}

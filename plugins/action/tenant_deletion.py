@@ -24,8 +24,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import
     Refused,
     Repository,
     RepositoryError,
-    is_local,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._storage_place import is_local
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import Controller
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import Answer
@@ -38,6 +38,8 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._object_versio
 )
 
 _REPORTS = ".reports"
+# How places say that an object has to stay for a time.
+_LOCKS = ("retention", "object lock", "legal hold")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -94,7 +96,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 left = repository.remove()
                 versions = _remove_versions(report, tenant.name, access)
             except Refused as error:
-                report["locked"].append({**thing, "why": str(error)})
+                # A lock is told by its word; anything else are credentials that may not do it.
+                locked = any(word in str(error).lower() for word in _LOCKS)
+                report["locked" if locked else "left"].append({**thing, "why": str(error)})
                 return
             except RepositoryError as error:
                 report["left"].append({**thing, "why": str(error)})
@@ -105,7 +109,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             locks = {"until": versions.until or None, "legal_hold": versions.held}
             report["locked"].append({**thing, **counts, **locks, "why": versions.in_words()})
         elif kept and not versions.deleted:
-            report["locked"].append({**thing, "why": "; ".join(kept)})
+            report["left"].append({**thing, "why": "; ".join(kept)})
         else:
             notes = [] if versions.deleted else left
             report["gone"].append({**thing, **({"note": "; ".join(notes)} if notes else {})})

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -59,10 +61,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             controller = Controller(task_vars, self._templar)
             # Nothing is written unless all of them can be used.
             tenants = [controller.tenant(name, {}) for name in names]
+            present = _present(tenants)
             if change in _OF_KEYS:
-                done = self._change_keys(change, tenants, controller)
+                done = self._change_keys(change, present, controller)
             else:
-                done = self._change_versions(change, tenants, controller)
+                done = self._change_versions(change, present, controller)
+            done.update(_passed_over(tenants))
         except MemcloudError as error:
             raise AnsibleActionFail(str(error)) from error
         changes = [told.pop("diff") for told in done.values() if told.get("diff")]
@@ -89,7 +93,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         expires = arguments.get("expires")
         done = {}
         for tenant, platform in tenants:
-            _check_present(tenant)
             wish = KeyWish(
                 tenant.name,
                 change,
@@ -103,7 +106,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 wish,
                 controller.writer(platform),
                 answer,
-                lambda variables, name=tenant.name: controller.tenant(name, variables)[0],
+                functools.partial(_laid_over, controller, tenant.name),
                 now,
                 dry_run=self._task.check_mode,
             )
@@ -130,7 +133,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     ) -> dict[str, dict[str, Any]]:
         planned = []
         for tenant, platform in tenants:
-            _check_present(tenant)
             variables = self._versions(change, tenant, platform)
             controller.tenant(tenant.name, variables)
             planned.append((tenant, platform, variables))
@@ -168,12 +170,29 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         )
 
 
-def _check_present(tenant: Tenant) -> None:
-    if tenant.state == "deleted":
+def _present(tenants: list[tuple[Tenant, Platform]]) -> list[tuple[Tenant, Platform]]:
+    """Those that are not deleted, of which there must be one."""
+    present = [pair for pair in tenants if pair[0].state != "deleted"]
+    if tenants and not present:
         raise MemcloudError(
-            f"{tenant.name}: is deleted, its keys open nothing: create_tenant brings it back with "
-            "a new key"
+            f"{tenants[0][0].name}: is deleted, its keys open nothing: create_tenant brings it "
+            "back with a new key"
         )
+    return present
+
+
+def _passed_over(tenants: list[tuple[Tenant, Platform]]) -> dict[str, dict[str, Any]]:
+    """What is said of deleted tenants beside others."""
+    return {
+        tenant.name: {
+            "action": "passed over",
+            "variables": {},
+            "message": "is deleted and stays as it is: what was kept of it needs version "
+            f"{tenant.root_key_version} of platform_root_keys until it is purged or brought back",
+        }
+        for tenant, _platform in tenants
+        if tenant.state == "deleted"
+    }
 
 
 def _told(outcome: KeyOutcome, answer: Answer, change: str) -> dict[str, Any]:
@@ -197,3 +216,7 @@ def _diff(change: Change | None) -> dict[str, str] | None:
         return None
     header = {"before_header": change.where, "after_header": change.where}
     return {"before": change.before, "after": change.after, **header}
+
+
+def _laid_over(controller: Controller, name: str, variables: Mapping[str, Any]) -> Tenant:
+    return controller.tenant(name, variables)[0]

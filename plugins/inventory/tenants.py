@@ -48,6 +48,7 @@ from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.inventory.group import to_safe_group_name
 from ansible.plugins.inventory import BaseInventoryPlugin
 from ansible.template import trust_as_template
+from ansible_collections.memcloud.memmachine.plugins.module_utils._defaults import load_defaults
 from ansible_collections.memcloud.memmachine.plugins.module_utils._entries import (
     Entries,
     Entry,
@@ -101,7 +102,7 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
             raise AnsibleParserError(str(error)) from error
         for name, problem in entries.problems.items():
             self.display.warning(f"Tenant {name} is left out: {problem}")
-        self._add_group(entries)
+        self._add_group(entries, self._domain(usual))
         for name, variables in entries.variables.items():
             self._add_tenant(name, {**usual, **variables}, nodes)
 
@@ -124,7 +125,7 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
             raise MemcloudError(f"{path} cannot be decrypted: {error}") from error
 
     def _usual_values(self, directory: str) -> dict[str, Any]:
-        """The node and the tier that group_vars give to entries without them."""
+        """What group_vars give to entries without it: node, tier, domain."""
         group_vars = os.path.join(directory, "group_vars")
         found = load_entries(
             (entry for entry in find_entries(group_vars) if entry.name in ("all", _GROUP)),
@@ -133,17 +134,23 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
         usual = {"tenant_tier": _DEFAULT_TIER}
         for name in ("all", _GROUP):
             variables = found.variables.get(name, {})
-            for variable in ("tenant_node", "tenant_tier"):
+            for variable in ("tenant_node", "tenant_tier", "platform_domain"):
                 if variable in variables:
                     usual[variable] = variables[variable]
         return usual
 
-    def _add_group(self, entries: Entries) -> None:
+    def _domain(self, usual: Mapping[str, Any]) -> Any:
+        """The domain of tenants without a hostname of their own."""
+        everywhere = self.inventory.groups["all"].vars
+        default = load_defaults()["platform_domain"]
+        return usual.get("platform_domain", everywhere.get("platform_domain", default))
+
+    def _add_group(self, entries: Entries, domain: Any) -> None:
         self.inventory.add_group(_GROUP)
         for variable, default in _CONNECTION.items():
             value = "{{ hostvars[tenant_node].%s | default(%s) }}" % (variable, default)
             self.inventory.set_variable(_GROUP, variable, trust_as_template(value))
-        problems = {**duplicates(entries.variables), **entries.problems}
+        problems = {**duplicates(entries.variables, domain), **entries.problems}
         if problems:
             self.inventory.set_variable(_GROUP, "memcloud_entry_problems", problems)
 

@@ -20,7 +20,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._job import (
     embedder_of,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
-from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import Operation
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
+    DEPARTED,
+    Operation,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import Repository
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restore_point import (
     DUMP,
@@ -77,7 +80,17 @@ def check_backup(job: Job) -> None:
             f"restore point needs {needed // 1024**2} MiB while it is put together: make room and "
             "run again. Nothing was touched"
         )
-    repository_of(job).ensure()
+    job.once("begun", lambda: _begun_anew(job))
+
+
+def _begun_anew(job: Job) -> str:
+    """Make sure that there is a repository; in words, when earlier points are gone from it."""
+    repository = repository_of(job)
+    new = repository.ensure()
+    known = job.record.get("restore_point") or {}
+    if not new or known.get("url") != repository.url:
+        return ""
+    return f"; the earlier restore points are gone from {repository.url}, this one is the first"
 
 
 def take_restore_point(job: Job, reason: str, resume: bool = True) -> dict[str, Any]:
@@ -119,12 +132,13 @@ def _store(job: Job, point: str, manifest: dict[str, Any]) -> dict[str, Any]:
     with open(os.path.join(point, MANIFEST), "w", encoding="utf-8") as stream:
         json.dump(manifest, stream, indent=1, sort_keys=True)
     repository = repository_of(job)
-    repository.ensure()
+    repository.ensure()  # the place may have gone meanwhile
     tags = {"tenant": job.name, "uid": job.tenant["uid"], "reason": manifest["reason"]}
     stored = repository.store(point, manifest["taken"], tags, urgent=job.held)
     shutil.rmtree(point, ignore_errors=True)
     taken = {
         **stored,
+        "url": repository.url,
         "taken": manifest["taken"],
         "reason": manifest["reason"],
         "version": manifest["version"],
@@ -149,17 +163,17 @@ def _manifest(job: Job, reason: str) -> dict[str, Any]:
         "tier": job.tenant["tier"],
         "version": recorded["version"],
         "embedder": job.record.get("embedder") or embedder_of(recorded),
-        "servers": server_versions(job),
+        "servers": server_versions(job, job.images()),
     }
 
 
-def server_versions(job: Job) -> dict[str, str]:
-    """Versions of PostgreSQL and Neo4j in the images of this node."""
+def server_versions(job: Job, images: Mapping[str, str]) -> dict[str, str]:
+    """Versions of PostgreSQL and Neo4j in images, by kind."""
     versions = {}
-    for role, label in _SERVERS.items():
-        image = (job.node.images.get(role) or {}).get("id", "")
+    for kind, label in _SERVERS.items():
+        image = images.get(kind, "")
         found = job.engine.client.inspect_image(image) if image else {}
-        versions[role] = str(((found.get("Config") or {}).get("Labels") or {}).get(label, ""))
+        versions[kind] = str(((found.get("Config") or {}).get("Labels") or {}).get(label, ""))
     return versions
 
 
@@ -267,7 +281,8 @@ class Backup(Operation):
         return {
             "restore_point": taken,
             "message": f"restore point {taken['id']} of {taken['memories']} memories, "
-            f"{taken['bytes'] // 1024} KiB, {taken['added_bytes'] // 1024} KiB of them new",
+            f"{taken['bytes'] // 1024} KiB, {taken['added_bytes'] // 1024} KiB of them new"
+            + job.once("begun", str),
         }
 
 
@@ -275,6 +290,7 @@ class Depart(Operation):
     """Takes a last restore point and leaves the tenant stopped: it goes on elsewhere from there."""
 
     name = "depart"
+    moves_on = True
 
     def check(self, job: Job) -> None:
         """As for a restore point."""
@@ -283,9 +299,10 @@ class Depart(Operation):
     def run(self, job: Job) -> dict[str, Any]:
         """Nothing is written between this restore point and the tenant's next life."""
         taken = take_restore_point(job, "move", resume=False)
-        # Told to come again, never woken here; deploy_tenant brings it back if it has to.
+        # Told to come again, never woken here; resume_tenant brings it back if it has to.
         job.tenant = dict(job.tenant, state="suspended")
         job.bring(as_recorded(job.tenant, job.record))
+        job.record[DEPARTED] = now()
         return {
             "restore_point": taken,
             "message": f"stopped; restore point {taken['id']} of {taken['memories']} memories",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,7 +15,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
     MemcloudError,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
+    atomic_write,
+    remove_tree,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import (
     Found,
     compare,
@@ -39,13 +41,6 @@ def make_directory(path: str, mode: int, uid: int, gid: int) -> None:
         os.mkdir(path, mode)
     os.chown(path, uid, gid)
     os.chmod(path, mode)
-
-
-def _remove(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        os.unlink(path)
 
 
 def image_ids(engine: Engine, desired: Iterable[Desired]) -> dict[str, str | None]:
@@ -144,7 +139,7 @@ class Converger:
 
     def _remove_absent(self, which: Callable[[str], bool]) -> None:
         for path in filter(which, self._desired.absent):
-            _remove(path)
+            remove_tree(path)
             for written in [w for w in self._written if w == path or w.startswith(path + "/")]:
                 del self._written[written]
 

@@ -27,6 +27,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api impo
 from ansible_collections.memcloud.memmachine.plugins.module_utils._hosts_file import HOSTS
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import DEPARTED
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import Found, observe
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     LABEL_TENANT,
@@ -128,14 +129,30 @@ def _volumes(job: Job) -> list[str]:
 
 def _remove_files(job: Job) -> None:
     shutil.rmtree(job.paths.home, ignore_errors=True)
-    shutil.rmtree(_restore_points(job), ignore_errors=True)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(job.state.path("gate", "activity", f"{job.name}.json"))
+    for folder in _restore_points(job):
+        shutil.rmtree(folder, ignore_errors=True)
+    for path in (
+        job.state.path("gate", "activity", f"{job.name}.json"),
+        job.state.path("evidence", f"{_identity(job)}.jsonl"),
+    ):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
-def _restore_points(job: Job) -> str:
-    """The folder of restore points on the node itself."""
-    return job.state.path(_BACKUPS, f"{job.name}-{job.tenant['uid'][:8]}")
+def _identity(job: Job) -> str:
+    """What files of this very tenant are called that outlive its name."""
+    return f"{job.name}-{job.tenant['uid'][:8]}"
+
+
+def _restore_points(job: Job) -> list[str]:
+    """The folders of its restore points on the node itself: the usual one, and the operator's.
+
+    Several nodes may share the latter; that of a tenant that was moved away is its new node's.
+    """
+    folders = {job.state.path(_BACKUPS)}
+    if job.platform["backup_folder"] and job.record.get("uid") and not job.record.get(DEPARTED):
+        folders.add(job.platform["backup_folder"])
+    return [os.path.join(folder, _identity(job)) for folder in sorted(folders)]
 
 
 def _log(job: Job, report: Mapping[str, Any]) -> None:
@@ -188,8 +205,11 @@ def _bridges(job: Job) -> Iterator[Thing]:
 def _files(job: Job) -> Iterator[Thing]:
     """Files below the platform's directory whose path names the tenant, and its hosts line."""
     names = {job.name, *(f"{job.name}.{end}" for end in ("yml", "json")), job.paths.home}
-    hostname, identity = job.tenant["hostname"], f"{job.name}-{job.tenant['uid'][:8]}"
+    hostname, identity = job.tenant["hostname"], _identity(job)
     root = job.state.data_dir
+    for folder in _restore_points(job):
+        if not folder.startswith(root + os.sep) and os.path.isdir(folder):
+            yield {"kind": "files", "name": folder, "bytes": disk_usage(folder)}
     for path, directories, files in os.walk(root):
         for name in list(directories):
             if name in (job.name, identity):
@@ -199,7 +219,8 @@ def _files(job: Job) -> Iterator[Thing]:
             elif os.path.basename(path) in ("tenants", _BACKUPS):
                 directories.remove(name)  # another tenant's
         for name in files:
-            if name in names or name.startswith(hostname + ".") or job.tenant["uid"] in name:
+            mine = name in names or name.startswith((hostname + ".", identity + "."))
+            if mine or job.tenant["uid"] in name:
                 yield {"kind": "file", "name": os.path.join(path, name)}
     if job.platform["manage_hosts_file"]:
         with contextlib.suppress(OSError), open(HOSTS, encoding="utf-8") as stream:

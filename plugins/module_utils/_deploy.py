@@ -50,6 +50,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state im
     slots_of,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
+    DEPARTED,
+    check_not_departed,
     finish_killed,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import (
@@ -69,6 +71,11 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     LABEL_UID,
     Drift,
     diff_of,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._stated import accept
+from ansible_collections.memcloud.memmachine.plugins.module_utils._volumes import (
+    check_volumes,
+    recall_generation,
 )
 
 # Room that must be free where the engine and the platform keep their data.
@@ -136,14 +143,20 @@ class TenantNode(Node):
                     if record.pop(decision, None):
                         what = f"is no longer {decision} by its node's decision"
                         result.drift.append(Drift("tenant", name, "settle", what, decision))
+                if settle and record.pop(DEPARTED, None):
+                    what = "stays here, though it was stopped to be moved"
+                    result.drift.append(Drift("tenant", name, "settle", what))
                 tenant = in_force(tenant, record)
                 result.state = tenant["state"]
+                mine = found.get(name, Found())
+                recall_generation(tenant, self.platform, record, mine)
+                check_not_departed(tenant, record)
                 if not record.get("operation"):
                     self._check(tenant, record, hostnames, node["root_key_checks"])
+                check_volumes(tenant, self.platform, record, mine)
                 facts = self.facts(tenant, record, slots[name])
                 desired, _contents = desired_tenant(tenant, self.platform, facts)
                 images = {c.image: self.image_id(c.image) for c in desired.containers}
-                mine = found.get(name, Found())
                 self._check_cluster(tenant, record, mine)
                 result.drift += compare(desired, mine, images, record["files"])
                 result.drift += self.certificate(tenant, check_mode=True)
@@ -305,6 +318,7 @@ class TenantNode(Node):
                 with lock, Job(self, tenant, own) as job:
                     if settle:
                         job.settle(*DECISIONS)
+                        job.record.pop(DEPARTED, None)
                     self._converge(job, purge, hostnames, result)
             except MemcloudError as error:
                 result.error = str(error)
@@ -328,6 +342,9 @@ class TenantNode(Node):
         result: TenantResult,
     ) -> None:
         tenant = job.tenant
+        accept(job.stated, self.run, self.began, job.record)
+        check_not_departed(tenant, job.record)
+        recall_generation(tenant, self.platform, job.record, job.found())
         if job.record.get("operation"):
             result.drift = self._unproved(tenant, job.record, Found(), purge)
             if tenant["state"] == "deleted":
@@ -342,8 +359,9 @@ class TenantNode(Node):
             result.drift += drifts
             result.state = "deleted"
         else:
-            found = observe(self.engine, self.platform["name"], [job.name])
-            self._check_cluster(tenant, job.record, found.get(job.name, Found()))
+            found = job.found()
+            check_volumes(tenant, self.platform, job.record, found)
+            self._check_cluster(tenant, job.record, found)
             self._deploy(job, result)
 
     def _deploy(self, job: Job, result: TenantResult) -> None:
@@ -353,6 +371,7 @@ class TenantNode(Node):
         self.state.remember_root_key(key["version"], key["check"], self.owner)
         record.setdefault("created", now())
         record.pop("deleted", None)
+        record.pop(DEPARTED, None)
         before = record.get("state")
         record.update(
             tenant=job.name,

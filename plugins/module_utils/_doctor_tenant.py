@@ -194,6 +194,9 @@ class TenantDoctor:
         if not since:
             return
         age = (time.time() - moment_of(since).timestamp()) / 3600
+        if age < -1:
+            what = f"the last one is of the future ({since}): the node's clock was wrong, or is"
+            yield WARNING, what, "set the clock (timedatectl), then backup_tenant"
         if age > hours * 1.5:
             kind = "the last one is" if point else "there is none, and the tenant is"
             what = f"{kind} {age:.0f} hours old; tier {self._tenant['tier']} has one in {hours}"

@@ -83,15 +83,20 @@ def load_entry(entry: Entry, decrypt: Callable[[str], str | bytes] | None = None
     return variables
 
 
-def duplicates(variables: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """What is wrong with tenants that share a hostname or a uid with another one, by name."""
+def duplicates(variables: Mapping[str, Mapping[str, Any]], domain: Any = None) -> dict[str, str]:
+    """What is wrong with tenants that share a hostname or a uid with another one, by name.
+
+    :param domain: that of tenants without a hostname of their own and without platform_domain;
+        they are left alone where it is not known, as that of a template is not.
+    """
     owners: dict[tuple[str, str], list[str]] = {}
     for name, values in variables.items():
-        for variable in ("tenant_uid", "tenant_hostname"):
-            value = values.get(variable)
-            deleted = values.get("tenant_state") == "deleted" and variable == "tenant_hostname"
-            if isinstance(value, str) and "{{" not in value and not deleted:
-                owners.setdefault((variable, value.lower()), []).append(name)
+        deleted = values.get("tenant_state") == "deleted"
+        hostname = None if deleted else _hostname(name, values, domain)
+        given = {"tenant_uid": values.get("tenant_uid"), "tenant_hostname": hostname}
+        for variable, value in given.items():
+            if text := _plain(value):
+                owners.setdefault((variable, text), []).append(name)
     problems: dict[str, str] = {}
     for (variable, value), names in owners.items():
         if len(names) > 1:
@@ -101,6 +106,21 @@ def duplicates(variables: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
                     f"{variable}: {value} is that of {others} too; each tenant needs its own"
                 )
     return problems
+
+
+def _hostname(name: str, values: Mapping[str, Any], domain: Any) -> Any:
+    own = values.get("tenant_hostname")
+    if own is not None and own != "":
+        return own
+    domain = _plain(values.get("platform_domain", domain))
+    return f"{name}.{domain}" if domain else None
+
+
+def _plain(value: Any) -> str:
+    """A text in lower case; empty for anything else, and for what has to be templated."""
+    if not isinstance(value, str) or "{{" in value or "{%" in value:
+        return ""
+    return value.strip().lower()
 
 
 def _outranked(other: Entry | None, extension: str) -> bool:

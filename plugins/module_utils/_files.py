@@ -1,13 +1,16 @@
 # Copyright: (c) 2026, memcloud contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that are replaced in one step."""
+"""Files: replaced in one step, read when they are there, removed with all below them."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import secrets
+import shutil
+
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 
 
 def atomic_write(
@@ -41,3 +44,22 @@ def atomic_write(
         with contextlib.suppress(FileNotFoundError):
             os.unlink(scratch)
         raise
+
+
+def read_text(path: str) -> str | None:
+    """Return what a file says; None when there is none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise MemcloudError(f"{path} cannot be read: {error}") from error
+
+
+def remove_tree(path: str) -> None:
+    """Remove a file, a link, or a directory with all that is in it, if there is one."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)

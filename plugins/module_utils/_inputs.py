@@ -13,13 +13,13 @@ import hashlib
 import hmac
 from typing import Any
 
-from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import is_local
 from ansible_collections.memcloud.memmachine.plugins.module_utils._rotation import NEO4J_BEFORE
 from ansible_collections.memcloud.memmachine.plugins.module_utils._secrets import (
     derive,
     hash_api_key,
     root_key_check,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._storage_place import is_local
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import (
     Model,
     Platform,
@@ -57,7 +57,7 @@ def platform_inputs(platform: Platform) -> dict[str, Any]:
         "manage_hosts_file": platform.manage_hosts_file,
         "keep_deleted_days": platform.keep_deleted_days,
         "memmachine_version": platform.memmachine_version,
-        "backup_is_local": is_local(backup_place(platform)),
+        "backup_folder": backup_place(platform) if is_local(backup_place(platform)) else "",
     }
 
 

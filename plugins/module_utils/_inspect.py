@@ -23,7 +23,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
 _CONNECTIONS = 2
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
     """HTTP to a socket of this machine."""
 
     def __init__(self, path: str, timeout: float) -> None:
@@ -47,7 +47,7 @@ def inspect_all(
     """
 
     def part(share: Sequence[str]) -> list[dict[str, Any]]:
-        connection = _UnixConnection(path, timeout)
+        connection = UnixConnection(path, timeout)
         try:
             return [found for found in (_one(connection, version, i) for i in share) if found]
         finally:
@@ -60,7 +60,7 @@ def inspect_all(
         return [found for share in shares for found in share]
 
 
-def _one(connection: _UnixConnection, version: str, container: str) -> dict[str, Any] | None:
+def _one(connection: UnixConnection, version: str, container: str) -> dict[str, Any] | None:
     try:
         connection.request("GET", f"/v{version}/containers/{container}/json")
         answer = connection.getresponse()

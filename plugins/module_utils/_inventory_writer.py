@@ -27,7 +27,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._entries impor
     load_entry,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
-from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
+    atomic_write,
+    read_text,
+)
 
 ANY, NEW, EXISTING = "any", "new", "existing"
 EXPECTATIONS = (ANY, NEW, EXISTING)
@@ -144,7 +147,7 @@ class FileWriter:
         path = self.path(request.name)
         if request.delete:
             return self._delete(request, current, dry_run=dry_run)
-        before = _read_text(path)
+        before = read_text(path)
         edit = edit_json if path.endswith(".json") else edit_yaml
         after = edit(before, request.variables, request.remove, path)
         if not dry_run and after != before:
@@ -157,7 +160,7 @@ class FileWriter:
         entry = self._entry(request.name)
         if entry is None or current is None:
             return Change(False, "", "", os.path.join(self._directory, request.name + ".yml"))
-        before = "".join(shown(_read_text(file), file) for file in entry.files)
+        before = "".join(shown(read_text(file), file) for file in entry.files)
         if not dry_run and os.path.isdir(entry.path):
             shutil.rmtree(entry.path)
         elif not dry_run:
@@ -321,16 +324,6 @@ def _for_yaml(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)
     return value
-
-
-def _read_text(path: str) -> str | None:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise MemcloudError(f"{path} cannot be read: {error}") from error
 
 
 __all__ = [

@@ -57,6 +57,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     Desired,
     Drift,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._volumes import check_volumes
 
 T = TypeVar("T")
 ROLES = (*DATABASES, "app")
@@ -141,6 +142,11 @@ class Job:
         """The tenant's slot, claimed when it has none yet."""
         pool = self.platform["subnet_pool"]
         return self.state.claim_slot(self.tenant["uid"], self.name, pool, self.node.owner)
+
+    @property
+    def stand_in(self) -> str:
+        """Name and slot of the throw-away tenant of a verification: of no tenant's own name."""
+        return f"verify-{self.tenant['uid']}"
 
     @property
     def held(self) -> bool:
@@ -272,7 +278,10 @@ class Job:
         converger = Converger(
             self.engine, desired, contents, self.record["files"], remember, before_app
         )
-        drifts = converger.apply(self._found(), images)
+        found = self.found()
+        if generation in (None, self.generation):
+            check_volumes(self.tenant, self.platform, self.record, found)
+        drifts = converger.apply(found, images)
         gate = next(file.content for file in desired.files if file.path == self.paths.gate)
         wait_for_gate(self.platform["gate_port"], self.name, gate)
         return drifts
@@ -281,7 +290,7 @@ class Job:
         """What :meth:`bring` would change now."""
         desired, _contents = self.desired()
         images = image_ids(self.engine, [desired])
-        return compare(desired, self._found(), images, self.record["files"])
+        return compare(desired, self.found(), images, self.record["files"])
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """What was made under this name for an earlier part of the operation, or is made now."""
@@ -289,7 +298,8 @@ class Job:
             self._made[name] = make()
         return cast(T, self._made[name])
 
-    def _found(self) -> Found:
+    def found(self) -> Found:
+        """What the engine holds of the tenant now."""
         return observe(self.engine, self.platform["name"], [self.name]).get(self.name, Found())
 
     def change_passwords(self) -> None:
@@ -394,10 +404,10 @@ class Job:
     def clean(self) -> None:
         """Take away what an operation left.
 
-        That is its scratch containers and networks (a killed run leaves them running), volumes of
-        other generations with the containers that hold them, and its directory.
+        That is its scratch containers and networks (a killed run leaves them running) with their
+        slot, volumes of other generations with the containers that hold them, and its directory.
         """
-        found = self._found()
+        found = self.found()
         scratch = found.of_kind(SCRATCH)
         for name in scratch.containers:
             self.engine.remove_container(name)
@@ -409,6 +419,8 @@ class Job:
             if mine and name not in kept:
                 self._remove_servers_on(name, found)
                 self.engine.remove_volume(name)
+        if self.stand_in in self.state.node()["slots"]:
+            self.state.release_slot(self.stand_in, self.node.owner)
         shutil.rmtree(os.path.join(self.paths.home, "work"), ignore_errors=True)
 
     def _kept_volumes(self) -> set[str]:

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.memcloud.memmachine.plugins.module_utils import _bedrock_check
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import Engine
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import VariableError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import (
@@ -33,30 +34,38 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
 
 _OPENAI_URL = "https://api.openai.com/v1"
 _UID = 30012
-_TIMEOUT_SECONDS = 60
+_TIMEOUT_SECONDS = 90
+_MEMORY = 512 * 1024**2
 # Runs inside the server's image, with its interpreter and the standard library alone.
 _SCRIPT = """
 import json, urllib.error, urllib.request
 given = json.load(open("/run/memcloud/request.json"))
-def post(path, body):
+def stop(status, text, path):
+    text = text.replace(given["api_key"], "***")
+    print(json.dumps({"status": status, "text": text, "path": path}))
+    raise SystemExit(0)
+def post(path, body, read):
     request = urllib.request.Request(
         given["base_url"].rstrip("/") + path, json.dumps(body).encode(),
         {"Content-Type": "application/json", "Authorization": "Bearer " + given["api_key"]})
     try:
         with urllib.request.urlopen(request, timeout=25) as answer:
-            return json.load(answer)
+            text = answer.read().decode("utf-8", "replace")
     except urllib.error.HTTPError as error:
-        text = error.read(2000).decode("utf-8", "replace").replace(given["api_key"], "***")
-        print(json.dumps({"status": error.code, "text": text, "path": path}))
+        stop(error.code, error.read(2000).decode("utf-8", "replace"), path)
     except Exception as error:
-        print(json.dumps({"status": 0, "text": repr(error), "path": path}))
-    raise SystemExit(0)
-embedding = post("/embeddings", {
+        stop(0, str(getattr(error, "reason", error)), path)
+    try:
+        return read(json.loads(text))
+    except (ValueError, LookupError, TypeError):
+        stop(200, text[:2000], path)
+size = post("/embeddings", {
     "model": given["embedder_model"], "input": ["a"], "encoding_format": "float",
-    **({"dimensions": given["embedder_dimensions"]} if given["send_dimensions"] else {})})
-size = len(embedding["data"][0]["embedding"])
+    **({"dimensions": given["embedder_dimensions"]} if given["send_dimensions"] else {})},
+    lambda answer: len(answer["data"][0]["embedding"]))
 post("/chat/completions", {
-    "model": given["language_model"], "messages": [{"role": "user", "content": "a"}]})
+    "model": given["language_model"], "messages": [{"role": "user", "content": "a"}]},
+    lambda answer: answer["choices"][0])
 print(json.dumps({"status": 200, "size": size}))
 """
 
@@ -75,18 +84,22 @@ def check_model(
     """
     model = tenant["model"]
     if model["provider"] == "bedrock":
-        return  # signed requests: the server itself tries them when it starts
-    request = {
-        **model,
-        "base_url": model["base_url"] or _OPENAI_URL,
-        "api_key": secrets["model_api_key"] or "EMPTY",
-        "send_dimensions": model["provider"] != "openai_compatible",
-    }
+        names = ("access_key_id", "secret_access_key", "session_token")
+        request = {**model, **{name: secrets["model_" + name] for name in names}}
+        script, judge = _bedrock_check.SCRIPT, _bedrock_check.judge
+    else:
+        request = {
+            **model,
+            "base_url": model["base_url"] or _OPENAI_URL,
+            "api_key": secrets["model_api_key"] or "EMPTY",
+            "send_dimensions": model["provider"] != "openai_compatible",
+        }
+        script, judge = _SCRIPT, _judge
     remembered = state.path("checked", "model-" + sha256(canonical_json(request))[:32])
     if os.path.exists(remembered):
         return
-    answer = _ask(engine, state, platform, request, image)
-    _judge(tenant["tenant"], request, answer)
+    answer = _ask(engine, state, platform, request, script, image)
+    judge(tenant["tenant"], request, answer)
     with open(remembered, "w", encoding="utf-8"):
         pass
 
@@ -96,6 +109,7 @@ def _ask(
     state: NodeState,
     platform: Mapping[str, Any],
     request: Mapping[str, Any],
+    script: str,
     image: str,
 ) -> Mapping[str, Any]:
     owner = Desired(platform["name"], "check")
@@ -112,9 +126,9 @@ def _ask(
         role="check",
         image=image,
         user=f"{_UID}:{_UID}",
-        entrypoint=("/app/.venv/bin/python", "-I", "-c", _SCRIPT),
+        entrypoint=("/app/.venv/bin/python", "-I", "-c", script),
         networks=(Attachment(network.name),),
-        memory=256 * 1024**2,
+        memory=_MEMORY,
         pids=32,
         restart="no",
     )
@@ -131,7 +145,14 @@ def _ask(
 
 def _judge(tenant: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
     status, text = answer.get("status"), str(answer.get("text", ""))[:300]
-    where = request["base_url"] + str(answer.get("path", ""))
+    where = request["base_url"].rstrip("/") + str(answer.get("path", ""))
+    if status == 200 and "size" not in answer:
+        raise VariableError(
+            tenant,
+            "platform_model_base_url",
+            f"{where} answers, but not as OpenAI's API does: {text}. Give the address that this "
+            "API begins at; it often ends in /v1",
+        )
     if status == 200:
         size, wanted = answer["size"], request["embedder_dimensions"]
         if size != wanted:
@@ -146,7 +167,7 @@ def _judge(tenant: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -
         raise VariableError(
             tenant,
             "platform_model_api_key",
-            f"is refused by {where} ({status}): give a key that is valid there {text}",
+            f"is refused by {where} ({status}): give a key that is valid there. {text}".rstrip(),
         )
     if status == 0:
         raise VariableError(

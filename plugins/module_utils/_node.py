@@ -33,6 +33,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     canonical_json,
     sha256,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._stated import began
 
 
 class Node:
@@ -45,6 +46,8 @@ class Node:
     def __init__(self, platform: Mapping[str, Any], owner: str) -> None:
         self.platform = platform
         self.owner = owner
+        self.run: Mapping[str, Any] = platform.get("run") or {}
+        self.began = began(self.run)
         self.engine = Engine(platform["docker_host"])
         self.state = NodeState(platform["data_dir"])
         self.images = self.state.images()

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._inspect import UnixConnection
 
 # Engine 20.10, the oldest one that this collection is tested with.
 OLDEST_API = "1.41"
@@ -62,17 +63,6 @@ class EngineFacts:
 # -- the engine ---------------------------------------------------------------------------------
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
 def engine_call(docker_host: str, method: str, path: str) -> tuple[int, Any]:
     """Return status and answer of the engine, JSON where it is JSON; OSError when none answers."""
     if not docker_host.startswith("unix://"):
@@ -80,7 +70,7 @@ def engine_call(docker_host: str, method: str, path: str) -> tuple[int, Any]:
             f"platform_docker_host is {docker_host!r}; the engine of a node is reached by a socket "
             "of its own, such as unix:///var/run/docker.sock"
         )
-    connection = _UnixConnection(docker_host[len("unix://") :])
+    connection = UnixConnection(docker_host[len("unix://") :], _TIMEOUT)
     try:
         connection.request(method, path)
         response = connection.getresponse()

@@ -18,12 +18,13 @@ import signal
 import subprocess
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Callable
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import remove_tree
 from ansible_collections.memcloud.memmachine.plugins.module_utils._firewall import Table
 from ansible_collections.memcloud.memmachine.plugins.module_utils._hosts_file import ensure_hosts
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_check import (
@@ -73,12 +74,8 @@ class Step:
 def plan(removal: Removal) -> list[Step]:
     """Return all steps, in order; stop when memories would be lost that nobody gave up."""
     volumes = list(_volumes(removal))
-    if volumes and not removal.data:
-        tenants = sorted({(v.get("Labels") or {}).get("memcloud.tenant", "?") for v in volumes})
-        raise RemovalError(
-            f"{removal.node}: {len(volumes)} volumes hold the memories of {', '.join(tenants)}. "
-            "Nothing was touched. To delete them for good, run again with -e remove_data=true"
-        )
+    if not removal.data:
+        _refuse_data(removal, volumes)
     steps = [*_containers(removal), *_networks(removal)]
     steps += [
         _engine_step(removal, f"volume {v['Name']}", f"/volumes/{v['Name']}") for v in volumes
@@ -88,6 +85,41 @@ def plan(removal: Removal) -> list[Step]:
     if removal.engine:
         steps += _engine(removal)
     return [*steps, *_node(removal)]
+
+
+def _refuse_data(removal: Removal, volumes: list[dict[str, Any]]) -> None:
+    """Stop where the node holds memories, and where nobody can say whether it does."""
+    held, first = [], ""
+    if volumes:
+        labelled = {(v.get("Labels") or {}).get("memcloud.tenant", "?") for v in volumes}
+        held.append(f"{len(volumes)} volumes hold the memories of {_listed(labelled)}")
+    elif engine_get(removal.docker_host, "/volumes") is None:
+        tenants = _names_in(os.path.join(removal.data_dir, "tenants"))
+        if tenants:
+            held.append(
+                f"the engine at {removal.docker_host} does not answer, and it may hold the "
+                f"memories of {_listed(tenants)}"
+            )
+            first = "Start the engine and run again. "
+    folder = os.path.join(removal.data_dir, "backups")
+    points = _names_in(folder)
+    if points:
+        held.append(f"{folder} holds the restore points of {_listed(points)}")
+    if held:
+        raise RemovalError(
+            f"{removal.node}: {'; '.join(held)}. Nothing was touched. {first}To delete them for "
+            "good, run again with -e remove_data=true"
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _names_in(directory: str) -> list[str]:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return os.listdir(directory)
+    return []
 
 
 # -- what the engine has --------------------------------------------------------------------------
@@ -167,12 +199,12 @@ def _engine(removal: Removal) -> Iterator[Step]:
         for option in ("--exec-root", "--data-root"):
             if option in options:
                 path = options[option]
-                yield Step(f"directory {path}", partial(_remove_tree, path))
+                yield Step(f"directory {path}", partial(remove_tree, path))
     elif os.path.exists(INSTALLED_MARK):
         pid_file = "/var/run/docker.pid"
         yield Step("the Docker Engine", partial(_stop_engine, removal, settings, pid_file))
         yield Step("package docker.io", partial(_purge, removal))
-        yield Step("directory /var/lib/docker", partial(_remove_tree, "/var/lib/docker"))
+        yield Step("directory /var/lib/docker", partial(remove_tree, "/var/lib/docker"))
 
 
 def _used_by_others(removal: Removal) -> bool:
@@ -247,7 +279,7 @@ def _node(removal: Removal) -> Iterator[Step]:
     for path in own:
         if os.path.lexists(path):
             kind = "directory" if os.path.isdir(path) else "file"
-            yield Step(f"{kind} {path}", partial(_remove_tree, path))
+            yield Step(f"{kind} {path}", partial(remove_tree, path))
     # The directories that all platforms share go with the last one.
     for parent in sorted({os.path.dirname(removal.data_dir), os.path.dirname(removal.venv)}):
         if parent.endswith("/memcloud") and _only(parent, own):
@@ -264,16 +296,9 @@ def _remove_unit(path: str) -> None:
     name = os.path.basename(path)
     if init_system() == "systemd":
         subprocess.run(["systemctl", "disable", "--now", name], check=False, timeout=120)
-    _remove_tree(path)
+    remove_tree(path)
     if init_system() == "systemd":
         subprocess.run(["systemctl", "daemon-reload"], check=False, timeout=60)
-
-
-def _remove_tree(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        os.unlink(path)
 
 
 def _remove_empty(path: str) -> None:

@@ -25,6 +25,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import 
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
 from ansible_collections.memcloud.memmachine.plugins.module_utils._quota import mind_storage
+from ansible_collections.memcloud.memmachine.plugins.module_utils._stated import accept
+
+# In the record: since when a tenant is stopped here because it goes on elsewhere.
+DEPARTED = "departed"
 
 
 class Operation(abc.ABC):
@@ -37,6 +41,13 @@ class Operation(abc.ABC):
 
     of_every_tenant = False
     """Whether schedules name every tenant: one that is deleted is passed over, not refused."""
+
+    moves_on = False
+    """Whether it works on a tenant that was stopped here to be moved."""
+
+    touches = True
+    """Whether it stops or changes the tenant itself: what it leaves when it is killed is brought
+    back, else only taken away."""
 
     lock_wait = 120.0
     """Seconds to wait for whoever works on the tenant already: the module that a killed controller
@@ -121,6 +132,16 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
             f"with: bring it back with create_tenant -e tenant={job.name}, then run this again. "
             "Nothing was touched"
         )
+    if not job.record.get("uid"):
+        raise MemcloudError(
+            f"{job.name}: its node has no record of it: run deploy_tenant for it first. Nothing "
+            "was touched"
+        )
+    key = job.tenant["root_key"]
+    job.state.check_root_key(job.name, key["version"], key["check"])
+    accept(job.stated, job.node.run, job.node.began, job.record)
+    if not operation.moves_on:
+        check_not_departed(job.tenant, job.record)
     if job.record.get("operation"):
         finish_killed(job)
     settled = operation.settled(job)
@@ -139,6 +160,7 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
         "started": now(),
         "owner": job.node.owner,
         "state": before,
+        "touches": operation.touches,
     }
     job.save()
     try:
@@ -172,10 +194,27 @@ def finish_killed(job: Job) -> None:
     The engine may still be stopping what it was told to stop, and a container that is being stopped
     looks like one that runs: it is let stop first.
     """
+    if not (job.record["operation"] or {}).get("touches", True):
+        job.clean()
+        job.record.pop("operation")
+        job.save()
+        return
     if as_recorded(job.tenant, job.record)["state"] == "running":
         job.hold()
     job.stop("app", "neo4j", "postgres")
     finish(job)
+
+
+def check_not_departed(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Stop what would start a tenant again that goes on elsewhere from its last restore point."""
+    here = "deleted" not in (tenant["state"], record.get("state"))
+    if record.get(DEPARTED) and here:
+        name = tenant["tenant"]
+        raise MemcloudError(
+            f"{name}: was stopped on this node at {record[DEPARTED]} to be moved; what it stored "
+            f"here from now on would be lost. Finish with move_tenant -e tenant={name}, or have "
+            f"it stay here with resume_tenant -e tenant={name}. Nothing was touched"
+        )
 
 
 def finish(job: Job) -> None:

@@ -19,6 +19,9 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._model import 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._secrets import (
     parse_root_keys,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._storage_place import (
+    can_be_opened,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tiers import (
     Tier,
     parse_tiers,
@@ -45,13 +48,14 @@ SUPPORTED_VERSIONS = (
     "0.4.0",
 )  # fmt: skip
 _PLATFORM_NAME = re.compile(r"[a-z][a-z0-9]{0,3}\Z")
-_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)\Z")
+_VERSION = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)\Z")
 _REPOSITORY = re.compile(r"(/|(s3|sftp|gs|azure|b2|swift|rest|rclone):)[^\s]+\Z")
 _ENVIRONMENT_NAME = re.compile(r"[A-Z][A-Z0-9_]*\Z")
 _OWN_NAMES = frozenset(
     {"PATH", "HOME", "TZ", "TMPDIR", "LD_PRELOAD", "LD_LIBRARY_PATH", "RESTIC_PASSWORD"}
     | {"RESTIC_PASSWORD_FILE", "RESTIC_PASSWORD_COMMAND", "RESTIC_REPOSITORY"}
 )
+_PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 _LARGEST_PREFIX = 26  # a pool smaller than two slots carries no tenant: slot 0 is the node's
 
 
@@ -127,6 +131,9 @@ def parse_platform(variables: Mapping[str, Any]) -> Platform:
     pool = _subnet_pool(reader)
     settings = model_settings(reader, PLATFORM)
     demo_port = reader.port("platform_demo_model_port")
+    metrics = socket_address(
+        reader, "platform_metrics_address", reader.get("platform_metrics_address")
+    )
     model, problem = resolve_model(settings, "http://%s:%d/v1" % (pool[1], demo_port))
     return Platform(
         name=name,
@@ -135,7 +142,7 @@ def parse_platform(variables: Mapping[str, Any]) -> Platform:
         ),
         data_dir=absolute_path(reader, "platform_data_dir") or "/var/lib/memcloud/" + name,
         node_venv=absolute_path(reader, "platform_node_venv") or "/opt/memcloud/venv",
-        docker_host=reader.text("platform_docker_host", required="give the engine's address"),
+        docker_host=_docker_host(reader),
         subnet_pool=pool,
         root_keys=parse_root_keys(reader.get("platform_root_keys")),
         tiers=parse_tiers(reader),
@@ -148,11 +155,9 @@ def parse_platform(variables: Mapping[str, Any]) -> Platform:
         image_source=source,
         images=_images(reader),
         parallelism=reader.integer("platform_parallelism", 1, 256),
-        update_keep=reader.integer("platform_update_keep", 0),
+        update_keep=reader.integer("platform_update_keep", 0, 87600),
         demo_model_port=demo_port,
-        metrics_address=socket_address(
-            reader, "platform_metrics_address", reader.get("platform_metrics_address")
-        ),
+        metrics_address=metrics,
         tls_mode=reader.choice("platform_tls_mode", TLS_MODES),
         tls_certificates=_certificates(reader),
         acme_email=reader.text("platform_acme_email"),
@@ -176,22 +181,30 @@ def parse_platform(variables: Mapping[str, Any]) -> Platform:
         model_settings=settings,
         model=model,
         model_problem=problem,
-        **_ports(reader, demo_port),
+        **_ports(reader, demo_port, metrics),
     )
 
 
-def _ports(reader: Reader, demo_port: int) -> dict[str, int]:
+def _ports(reader: Reader, demo_port: int, metrics: str) -> dict[str, int]:
     ports = {
         name: reader.port("platform_" + name)
         for name in ("http_port", "https_port", "edge_api_port", "gate_port")
     }
-    taken = {demo_port: "platform_demo_model_port"}
-    for name, port in ports.items():
+    metrics_port = int(metrics.rpartition(":")[2])
+    taken: dict[int, str] = {}
+    for name, port in {
+        "demo_model_port": demo_port,
+        **ports,
+        "metrics_address": metrics_port,
+    }.items():
+        variable = "platform_" + name
         if port in taken:
             raise reader.bad(
-                "platform_" + name, "is %d, which %s has already" % (port, taken[port])
+                variable,
+                "is %s, which %s has already: give each a port of its own"
+                % (metrics if name == "metrics_address" else port, taken[port]),
             )
-        taken[port] = "platform_" + name
+        taken[port] = variable
     return ports
 
 
@@ -203,8 +216,12 @@ def _subnet_pool(reader: Reader) -> ipaddress.IPv4Network:
     except ValueError as error:
         raise reader.bad(variable, "is no IPv4 network (%s); write it as 10.192.0.0/14" % error)\
             from None  # fmt: skip
-    if not pool.is_private:
-        raise reader.bad(variable, "is %s, which is no private network (RFC 1918)" % pool)
+    if not any(map(pool.subnet_of, _PRIVATE)):
+        raise reader.bad(
+            variable,
+            "is %s, which is no private network (RFC 1918): take one in %s"
+            % (pool, ", ".join(map(str, _PRIVATE))),
+        )
     if pool.prefixlen > _LARGEST_PREFIX:
         raise reader.bad(
             variable, "is %s, too small: a tenant takes a /27 and the node one too" % pool
@@ -212,10 +229,22 @@ def _subnet_pool(reader: Reader) -> ipaddress.IPv4Network:
     return pool
 
 
+def _docker_host(reader: Reader) -> str:
+    variable = "platform_docker_host"
+    address = reader.text(variable, required="give the address of the engine's socket")
+    if not address.startswith("unix:///") or any(map(str.isspace, address)):
+        raise reader.bad(
+            variable,
+            "is %r; the engine of a node is reached by a socket of its own, such as "
+            "unix:///var/run/docker.sock" % address,
+        )
+    return address
+
+
 def _dns_hook(reader: Reader) -> tuple[str, ...]:
     variable = "platform_dns_hook"
     words = tuple(reader.sequence(variable))
-    if not all(isinstance(word, str) and word for word in words):
+    if not all(isinstance(word, str) and word and "\0" not in word for word in words):
         raise reader.bad(variable, "must be a list of words: a command and its arguments")
     return tuple(str(word) for word in words)
 
@@ -241,6 +270,11 @@ def _backup_repository(reader: Reader) -> str:
             "is %r; write an absolute path, or a place that restic knows, such as "
             "s3:https://s3.example.com/bucket, sftp:user@host:/path or gs:bucket:/path" % text,
         )
+    if not can_be_opened(text):
+        raise reader.bad(
+            variable,
+            "is %r; write sftp:user@host:/path, with a port sftp://user@host:2222//path" % text,
+        )
     if re.search(r"//[^/]*:[^/]*@", text):
         raise reader.bad(variable, "has a password in it: put it into platform_backup_environment")
     return text
@@ -253,7 +287,7 @@ def _environment(reader: Reader, variable: str) -> dict[str, str]:
             raise reader.bad(
                 variable, "has the name %r, which is no credential of a storage place" % (name,)
             )
-        if not isinstance(value, str):
+        if not isinstance(value, str) or "\0" in value:
             raise reader.bad(variable, "%s must be text" % name)
     return {str(name): str(value) for name, value in environment.items()}
 
@@ -262,7 +296,11 @@ def _certificates(reader: Reader) -> tuple[Mapping[str, str], ...]:
     variable = "platform_tls_certificates"
     certificates = tuple(reader.sequence(variable))
     for certificate in certificates:
-        if not isinstance(certificate, Mapping) or set(certificate) != {"certificate", "key"}:
+        if (
+            not isinstance(certificate, Mapping)
+            or set(certificate) != {"certificate", "key"}
+            or not all(isinstance(path, str) and path for path in certificate.values())
+        ):
             raise reader.bad(
                 variable, "needs entries of the form {certificate: <path>, key: <path>}"
             )

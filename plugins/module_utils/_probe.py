@@ -27,6 +27,7 @@ PROBE_PROJECT = "probe"
 _PROJECT = {"org_id": PROBE_ORGANISATION, "project_id": PROBE_PROJECT}
 _LOOPBACK = "127.0.0.1"
 _POLL_SECONDS = 0.1
+_TURN_SECONDS = 0.5
 _LISTEN_SECONDS = 0.05
 _CHECK_SECONDS = 1.0
 _ANSWER_SECONDS = 60.0
@@ -200,6 +201,9 @@ class Probe:
                 raise self._error(step, str(error) or type(error).__name__) from error
             if status < 300:
                 return json.loads(raw) if raw else {}
+            if status == http.HTTPStatus.TOO_MANY_REQUESTS and time.monotonic() < self._deadline:
+                time.sleep(_TURN_SECONDS)  # clients of the tenant use its rate up
+                continue
             # Neo4j may still be starting: the server answers 500 until it can be reached.
             if not retry or status < 500 or time.monotonic() >= self._deadline:
                 raise self._error(step, f"{status} {raw[:300]!r}")

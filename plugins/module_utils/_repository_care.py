@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, memcloud contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looking after the restore points of many tenants: list, check, prune, remove.
+"""Looking after the restore points of many tenants: open, list, check, prune, remove.
 
 Needs restic and no engine, so it runs where the credentials are: on a node, or on the controller.
 """
@@ -15,17 +15,25 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import NodeState
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import (
     NoRepository,
     Refused,
     Repository,
     RepositoryError,
-    is_local,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._retention import to_forget
+from ansible_collections.memcloud.memmachine.plugins.module_utils._storage_place import is_local
 
-ACTIONS = ("list", "check", "prune", "remove")
+ACTIONS = ("open", "list", "check", "prune", "remove")
 _THREADS = 4
+_READING = "reading, and adding a password, is what platform_backup_environment must allow"
+_REMOVING = (
+    "removing needs platform_backup_prune_environment, and nothing under object lock goes before "
+    "its time"
+)
+_NEEDED = dict.fromkeys(("open", "list", "check"), _READING)
+_NEEDED.update(prune=_REMOVING, remove=_REMOVING)
 
 
 def care(
@@ -35,10 +43,17 @@ def care(
 
     :param action: one of :data:`ACTIONS`.
     :param repositories: by tenant its access, with ``keep`` (for ``prune``: how many hourly,
-        daily, weekly, monthly points stay) and ``share`` (for ``check``: how much data is read).
+        daily, weekly, monthly points stay), ``share`` (for ``check``: how much data is read) and
+        ``data_dir`` (where its node's records are, to know whether there should be any).
     :param dry_run: only say what would be done.
     """
-    work = {"list": _list, "check": _check, "prune": _prune, "remove": _remove}[action]
+    work = {
+        "open": _open,
+        "list": _list,
+        "check": _check,
+        "prune": _prune,
+        "remove": _remove,
+    }[action]
 
     def one(tenant: str) -> dict[str, Any]:
         answer: dict[str, Any] = {"tenant": tenant, "operation": action, "changed": False}
@@ -50,14 +65,14 @@ def care(
                 if action != "remove":
                     repository.open()
                 answer.update(work(repository, access, dry_run))
-            except NoRepository:
-                answer.update(points=[], message="has no restore points")
+            except NoRepository as error:
+                known = _recorded(tenant, access) if action == "check" else ""
+                if known:
+                    answer["error"] = f"{error}. They are gone: {known}"
+                else:
+                    answer.update(points=[], message="has no restore points")
             except Refused as error:
-                answer["error"] = (
-                    f"{error}. These credentials may not do this: removing needs "
-                    "platform_backup_prune_environment, and nothing under object lock goes before "
-                    "its time"
-                )
+                answer["error"] = f"{error}. These credentials may not do this: {_NEEDED[action]}"
             except (MemcloudError, OSError) as error:
                 text = str(error)
                 answer["error"] = text if text.startswith(tenant) else f"{tenant}: {text}"
@@ -65,6 +80,25 @@ def care(
 
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(one, repositories))
+
+
+def _open(repository: Repository, _access: Mapping[str, Any], _dry: bool) -> dict[str, Any]:
+    added = repository.password_added
+    words = "take the password of the new root key" if added else "open with its present root key"
+    return {"changed": added, "message": f"its restore points {words}"}
+
+
+def _recorded(tenant: str, access: Mapping[str, Any]) -> str:
+    """What the tenant's node knows of restore points in this very place; empty when nothing."""
+    if not access.get("data_dir"):
+        return ""
+    point = NodeState(str(access["data_dir"])).tenant(tenant).get("restore_point") or {}
+    if point.get("url") != access["url"]:
+        return ""
+    return (
+        f"its node stored {point['id']} there at {point['taken']}. Find out who removed them, or "
+        "put the place back; backup_tenant begins anew"
+    )
 
 
 def _list(repository: Repository, _access: Mapping[str, Any], _dry: bool) -> dict[str, Any]:

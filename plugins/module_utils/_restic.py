@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The restic repository of one tenant: encrypted, deduplicated, in a folder or off-site.
 
-The password reaches restic by a pipe, what opens the place (S3 keys …) by its own environment; no
-container and no command line ever sees either.
+The password reaches restic by a pipe, what opens the place (S3 keys …) by its own environment or by
+files of root's; no container and no command line ever sees either.
 """
 
 from __future__ import annotations
@@ -20,6 +20,14 @@ from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restore_point import MANIFEST
+from ansible_collections.memcloud.memmachine.plugins.module_utils._storage_place import (
+    SSH_HOSTS,
+    SSH_KEY,
+    is_local,
+    is_sftp,
+    opened,
+    why_closed,
+)
 
 LATEST = "latest"
 # restic itself tries for a quarter of an hour to reach a place that is gone.
@@ -41,8 +49,8 @@ _WRONG_PASSWORD = ("wrong password", "no key found")
 _LOCKED = ("already locked", "unable to create lock")
 _FORBIDDEN = ("access denied", "accessdenied", "forbidden", "403", "permission denied", "retention")
 _FULL = ("no space left", "disk quota")
-# A file is what Google's client wants; its content is what a variable can carry.
-_FILE_VARIABLES = ("GOOGLE_APPLICATION_CREDENTIALS",)
+_NO_SSH = ('"ssh": executable file not found',)
+_UNKNOWN_HOST = ("host key verification failed",)
 
 
 class RepositoryError(MemcloudError):
@@ -55,11 +63,6 @@ class NoRepository(RepositoryError):
 
 class Refused(RepositoryError):
     """The place does not let these credentials do it."""
-
-
-def is_local(url: str) -> bool:
-    """Whether a repository is a folder of the node."""
-    return url.startswith("/")
 
 
 class Repository:
@@ -79,6 +82,8 @@ class Repository:
         self._scratch = scratch
         self._password = self._passwords[0]
         self._opened = False
+        # Whether opening it gave it the password of the tenant's present root key.
+        self.password_added = False
 
     # -- opening ------------------------------------------------------------------------------
 
@@ -109,21 +114,24 @@ class Repository:
             "version. Nothing was touched"
         )
 
-    def ensure(self) -> None:
-        """Make sure that there is a repository, and that it can be read."""
+    def ensure(self) -> bool:
+        """Make sure that there is a repository, and that it can be read; whether it was made."""
         try:
             self.open()
+            return False
         except NoRepository:
             self._password = self._passwords[0]
             if is_local(self.url):
                 os.makedirs(os.path.dirname(self.url), mode=0o700, exist_ok=True)
             self._run("init", timeout=_OPEN_SECONDS)
             self._opened = True
+            return True
 
     def _add_present_password(self) -> None:
         with _pipe(self._passwords[0]) as handle:
             self._run("key", "add", "--new-password-file", f"/dev/fd/{handle}", keep=(handle,))
         self._password = self._passwords[0]
+        self.password_added = True
 
     # -- restore points -----------------------------------------------------------------------
 
@@ -260,13 +268,14 @@ class Repository:
         with _pipe(self._password) as handle:
             # It ends with whoever started it: half a restore point is none.
             command = ["setpriv", "--pdeathsig", "KILL", "nice", "-n", str(niceness)]
-            command += ["restic", "--repo", self.url]
+            options, variables = opened(self.url, self._environment, self._scratch)
+            command += ["restic", "--repo", self.url, *options]
             command += ["--password-file", f"/dev/fd/{handle}", *self._cache(), *arguments]
             try:
                 done = subprocess.run(
                     command,
                     cwd=directory,
-                    env=self._variables(),
+                    env={**self._variables(), **variables},
                     pass_fds=(handle, *keep),
                     stdin=subprocess.DEVNULL,
                     capture_output=True,
@@ -285,15 +294,27 @@ class Repository:
                 ) from None
         if done.returncode == 0:
             return done.stdout.decode("utf-8", "replace")
-        raise self._error(arguments[0], done.stderr.decode("utf-8", "replace"))
+        said = done.stderr.decode("utf-8", "replace")
+        if is_sftp(self.url) and "subprocess ssh" not in said and "sftp session" in said:
+            said = why_closed(self.url, self._environment, self._scratch) + said
+        raise self._error(arguments[0], said)
 
     def _error(self, command: str, said: str) -> RepositoryError:
         text = f"{self._owner}: restic {command} in {self.url}: {_last_words(said.encode(), '')}"
         lower = said.lower()
         if any(word in lower for word in _FULL):
             return RepositoryError(f"{text}. The disk is full: make room, then run again")
+        if any(word in lower for word in _NO_SSH):
+            return RepositoryError(f"{text}. Install ssh here (apt-get install openssh-client)")
+        if any(word in lower for word in _UNKNOWN_HOST):
+            return RepositoryError(
+                f"{text}. Give the server's host key as {SSH_HOSTS} in "
+                "platform_backup_environment: what ssh-keyscan prints, once you have compared it "
+                "with the server's own"
+            )
         if any(word in lower for word in _FORBIDDEN):
-            return Refused(text)
+            hint = f". Is {SSH_KEY} in platform_backup_environment?" if "publickey" in lower else ""
+            return Refused(text + hint)
         opening = "unable to open config file" in lower or "is there a repository" in lower
         if opening and any(word in lower for word in _NO_REPOSITORY):
             return NoRepository(f"{self._owner}: there are no restore points in {self.url}: {text}")
@@ -305,21 +326,12 @@ class Repository:
         return ["--cache-dir", os.path.join(self._scratch, "cache")]
 
     def _variables(self) -> dict[str, str]:
-        variables = {
+        return {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": os.environ.get("HOME", "/root"),
             "TZ": "UTC",
             "TMPDIR": self._scratch,
-            **{name: str(value) for name, value in self._environment.items()},
         }
-        for name in _FILE_VARIABLES:
-            if variables.get(name, "").lstrip().startswith("{"):
-                path = os.path.join(self._scratch, name.lower())
-                handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-                with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                    stream.write(variables[name])
-                variables[name] = path
-        return variables
 
 
 @contextlib.contextmanager

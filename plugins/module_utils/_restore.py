@@ -55,7 +55,8 @@ def _choose(job: Job, target: Mapping[str, Any]) -> tuple[Repository, str, dict[
     known = {"tenant": job.name, "uid": job.tenant["uid"]}
     if source:
         known = {"tenant": str(source), "uid": str(job.params["source_uid"])}
-    reasons = refusals(manifest, target, known, server_versions(job))
+    images = job.node.facts(target, job.record, 0).images
+    reasons = refusals(manifest, target, known, server_versions(job, images))
     size = sum(int(part["bytes"]) for part in manifest["parts"].values())
     free = shutil.disk_usage(job.state.data_dir).free
     if free < 2 * size + _SPARE_BYTES:
@@ -115,7 +116,7 @@ class Restore(Operation):
         with job.step("fetch"):
             files = fetch(job, repository, point, manifest)
         generation = job.next_generation
-        running = dict(job.tenant, state="running")
+        running = dict(job.tenant, state="running", wake=False)
         desired, _contents = job.desired(running, generation)
         with job.step("load"):
             counts = fill_volumes(job.engine, desired, files)
@@ -136,6 +137,7 @@ class Restore(Operation):
         job.record.update(
             generation=generation,
             version=job.tenant["version"],
+            images=job.images(),
             embedder=embedder_of(job.tenant),
             restored={
                 "point": point,
@@ -164,4 +166,5 @@ def stored_memories(job: Job) -> int:
     if not state.get("Running"):
         return -1 if job.record.get("embedder") else 0
     with Session(job.engine, job.container("postgres")) as session:
-        return total(session.counts())
+        counts = session.counts()
+    return total(counts) + total(counts, "semantic")

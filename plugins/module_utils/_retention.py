@@ -75,4 +75,6 @@ def due_in(newest: str | None, every_hours: int, now: str) -> datetime.timedelta
     if not newest:
         return datetime.timedelta(0)
     age = moment_of(now) - moment_of(newest)
+    if age < -_SLACK:
+        return datetime.timedelta(0)  # a clock was wrong: a point of the future says nothing
     return datetime.timedelta(hours=every_hours) - _SLACK - age

@@ -19,21 +19,22 @@ from typing import Any
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
     MemcloudError,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._names import (
+    LABEL,
+    is_hostname,
+)
 
 TLS_MODES = ("local_ca", "files", "acme", "off")
 ACME_RESOLVER = "memcloud"
 CERTIFICATE_DIR = "/etc/traefik/certs"
-SECURITY_MIDDLEWARE = "memcloud-security"
 
 # Only what a customer may call. The server's metrics, its own configuration API
 # (/api/v2/config), its documentation pages and whatever a later version adds are not routed.
 _PUBLIC_API = "^/api/v2/(health|projects|memories|memory)(/|$)"
 
-_HOSTNAME = re.compile(
-    r"^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$"
-)
-_LABEL = re.compile(r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")
-_ADDRESS = re.compile(r"^[0-9.]+:[0-9]+$")
+_ADDRESS = re.compile(r"[0-9.]+:[0-9]+\Z")
+# One number that Traefik cannot read, and it refuses every change of its directory.
+_LARGEST_NUMBER = 2**63 - 1
 
 # uvicorn closes an idle connection after 5 s. Letting go of it before that keeps a POST, which
 # cannot be repeated, from being sent into a connection that is just being closed.
@@ -96,15 +97,21 @@ def traefik_dynamic(route: Route) -> str:
 
 
 def _check(route: Route) -> None:
-    if not _LABEL.match(route.tenant):
+    if not LABEL.match(route.tenant):
         raise RouteError(f"{route.tenant}: tenant name is not a DNS label")
-    if not _HOSTNAME.match(route.hostname):
+    if not is_hostname(route.hostname):
         raise RouteError(
             f"{route.tenant}: tenant_hostname: {route.hostname!r} is not a hostname; use "
             "lower-case letters, digits, dashes and dots"
         )
     if not _ADDRESS.match(route.app):
         raise RouteError(f"{route.tenant}: {route.app!r} is not an address and port")
+    for name, number in vars(route.limits).items():
+        if not 1 <= number <= _LARGEST_NUMBER:
+            raise RouteError(
+                f"{route.tenant}: tenant_limits: {name} is {number}, which Traefik cannot take; "
+                "correct it there, or in the tier (platform_tiers)"
+            )
     if route.tls_mode not in TLS_MODES:
         raise RouteError(
             "platform: platform_tls_mode: {!r} is none of {}".format(

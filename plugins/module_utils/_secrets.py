@@ -22,6 +22,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
     MemcloudError,
     VariableError,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import whole_number
 
 ROOT_KEY_BYTES = 32
 PURPOSES = frozenset({"postgres-admin", "postgres-app", "neo4j", "neo4j-salt", "probe", "backup"})
@@ -49,6 +50,8 @@ def parse_root_keys(value: Any) -> dict[int, bytes]:
             % type(value).__name__
         )
     keys = {_version(version): _root_key(version, text) for version, text in value.items()}
+    if len(keys) != len(value):
+        raise _bad("has one version twice, as a number and as text; take one of them out")
     if len(set(keys.values())) != len(keys):
         raise _bad("has the same key under two versions; each version needs a key of its own")
     return keys
@@ -131,11 +134,8 @@ def _hkdf(key: bytes, info: bytes, length: int) -> bytes:
 
 
 def _version(value: Any) -> int:
-    try:
-        version = int(value)
-    except (TypeError, ValueError):
-        version = 0
-    if version < 1 or isinstance(value, (bool, float)):
+    version = whole_number(value)
+    if version is None or version < 1:
         raise _bad("has %r as a version; versions are whole numbers from 1" % (value,))
     return version
 

@@ -24,6 +24,11 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._model import 
     model_settings,
     resolve_model,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._names import (
+    LABEL,
+    is_own_certificate,
+    taken,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import (
     Platform,
     parse_platform,
@@ -40,7 +45,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._tiers import 
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import (
     KNOWN_VARIABLES,
-    LABEL,
     MODEL_SUFFIXES,
     Reader,
     hostname_of,
@@ -69,7 +73,6 @@ __all__ = [
 
 STATES = ("running", "paused", "suspended", "deleted")
 BACKENDS = ("docker",)
-RESERVED_NAMES = frozenset({"all", "ungrouped", "localhost", "nodes", "tenants"})
 _UID = re.compile(r"[0-9a-f]{16}\Z")
 _KEY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}\Z")
 _TENANT_MODEL_VARIABLES = tuple("tenant_" + suffix for suffix in MODEL_SUFFIXES)
@@ -131,16 +134,15 @@ def parse_tenant(
     if tier is None:
         raise reader.bad("tenant_tier", "is %r, which is no tier%s"
                          % (tier_name, known_words(tier_name, platform.tiers)))  # fmt: skip
-    hostname = reader.text("tenant_hostname") or "%s.%s" % (name, platform.domain)
     version = reader.text("tenant_version")
-    limits = variables.get("tenant_limits")
+    hostname = _hostname(reader, name, platform)
     return Tenant(
         name=name,
         uid=_uid(reader),
         node=node,
         node_group=reader.text("tenant_node_group") or "nodes",
         tier=tier,
-        hostname=hostname_of(reader, "tenant_hostname", hostname),
+        hostname=hostname,
         version=server_version(reader, "tenant_version", version, platform.image_source)
         if version
         else platform.memmachine_version,
@@ -150,12 +152,12 @@ def parse_tenant(
         secret_epoch=reader.integer("tenant_secret_epoch", 1),
         root_key_version=_root_key_version(reader, platform),
         owner=reader.text("tenant_owner"),
-        edge=edge_limits(reader, tier.edge) if limits else tier.edge,
+        edge=edge_limits(reader, tier.edge),
         pinned=reader.boolean("tenant_pinned"),
         canary=reader.boolean("tenant_canary"),
         backend=reader.choice("tenant_backend", BACKENDS),
         model=_tenant_model(reader, platform),
-        endpoint=platform.endpoint(hostname.lower()),
+        endpoint=platform.endpoint(hostname),
     )
 
 
@@ -205,10 +207,28 @@ def check_name(name: str, nodes: Collection[str] = (), reserved: Collection[str]
             "the end%s. Rename its host_vars entry"
             % (" (it has %d)" % len(name) if len(name) > 63 else ""),
         )
-    if name in RESERVED_NAMES or name in reserved:
-        raise VariableError(name, "name", "is the name of a group of hosts; choose another one")
-    if name in nodes:
-        raise VariableError(name, "name", "is the name of a node; choose another one")
+    problem = taken(name, reserved) or ("is the name of a node" if name in nodes else "")
+    if problem:
+        raise VariableError(name, "name", problem + "; choose another one")
+
+
+def _hostname(reader: Reader, name: str, platform: Platform) -> str:
+    variable = "tenant_hostname"
+    text = reader.text(variable) or "%s.%s" % (name, platform.domain)
+    hostname = hostname_of(reader, variable, text)
+    if hostname == platform.domain:
+        raise reader.bad(
+            variable,
+            "is %s, which is platform_domain: its certificate is the edge's own for hostnames that "
+            "no tenant has. Give the tenant another hostname" % hostname,
+        )
+    if is_own_certificate(hostname):
+        raise reader.bad(
+            variable,
+            "is %s, which is the name of a certificate file of the edge itself. Give the tenant "
+            "another hostname" % hostname,
+        )
+    return hostname
 
 
 def _uid(reader: Reader) -> str:
@@ -235,6 +255,15 @@ def _root_key_version(reader: Reader, platform: Platform) -> int:
 
 def _api_keys(reader: Reader) -> tuple[ApiKey, ...]:
     keys = tuple(_api_key(reader, entry) for entry in reader.sequence("tenant_api_keys"))
+    names: dict[str, str] = {}
+    for key in keys:
+        other = names.setdefault(key.sha256, key.name)
+        if other != key.name:
+            raise reader.bad(
+                "tenant_api_keys",
+                "has one sha256 under two names, %s and %s: whoever revokes one leaves the other. "
+                "Give each its own key" % (other, key.name),
+            )
     lasting = [key.name for key in keys if key.expires is None]
     if len(set(lasting)) != len(lasting):
         raise reader.bad(
@@ -295,7 +324,8 @@ def _timestamp(reader: Reader, key: str, what: str, value: Any) -> str | None:
             moment = datetime.datetime.fromisoformat(re.sub("[zZ]$", "+00:00", value.strip()))
         except ValueError:
             moment = None
-    if moment is None:
+    # Python cannot bring the first and the last day of its calendar to UTC.
+    if moment is None or not 1970 <= moment.year < 9999:
         raise reader.bad(
             "tenant_api_keys", "%s: %s is no moment; write 2026-12-01T00:00:00Z" % (key, what)
         )

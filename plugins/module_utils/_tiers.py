@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,73 +17,103 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._defaults impo
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
     VariableError,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._names import LABEL
 from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import (
-    LABEL,
     PLATFORM,
     Reader,
     kind_of,
     known_words,
     parse_size,
     suggestion,
+    whole_number,
 )
 
-_SIZE = "size"
-_COUNT = "count"
-_NONE_OR_MORE = "count or 0"
-_SHARES = "shares"
+_KIB, _MIB, _GIB, _TIB = (1024**power for power in (1, 2, 3, 4))
+_LARGEST_MEMORY = 8 * _TIB
+
+
+@dataclass(frozen=True)
+class Size:
+    """A figure in bytes."""
+
+    least: int
+    most: int = _LARGEST_MEMORY
+
+
+@dataclass(frozen=True)
+class Count:
+    """A figure that is a whole number."""
+
+    least: int
+    most: int
+
+
 _PROCESSORS = "processors"
+_MOST_PROCESSORS = 1024
+# Far above what the edge can do, and below what Traefik cannot read.
+_PER_SECOND = Count(1, 1000000)
+_KEPT = Count(0, 10000)
+_HOURS = Count(1, 87600)
+_WORKERS = 1024
+# PostgreSQL wants two segments of its log at least; prepare-cluster makes them of 4 MB.
+_LEAST_LOG = 8 * _MIB
 _CONTAINER_KEYS: Mapping[str, Any] = {
-    "memory": _SIZE,
+    "memory": Size(16 * _MIB),
     "cpus": _PROCESSORS,
-    "cpu_shares": _SHARES,
-    "pids": _COUNT,
+    # What the kernel takes.
+    "cpu_shares": Count(2, 262144),
+    "pids": Count(1, 4194304),
 }
-# Kind of each figure of a tier; a tuple lists the words allowed.
+# Kind of each figure of a tier, with what its server or the kernel takes at least and at most; a
+# tuple lists the words allowed.
 TIER_KEYS: Mapping[str, Mapping[str, Any]] = {
     "app": _CONTAINER_KEYS,
     "postgres": {
         **_CONTAINER_KEYS,
-        "shared_buffers": _SIZE,
-        "work_mem": _SIZE,
-        "maintenance_work_mem": _SIZE,
-        "effective_cache_size": _SIZE,
-        "max_connections": _COUNT,
-        "max_wal_size": _SIZE,
-        "min_wal_size": _SIZE,
-        "max_worker_processes": _COUNT,
-        "max_parallel_workers": _NONE_OR_MORE,
-        "autovacuum_max_workers": _COUNT,
+        "shared_buffers": Size(128 * _KIB),
+        "work_mem": Size(64 * _KIB),
+        "maintenance_work_mem": Size(64 * _KIB),
+        "effective_cache_size": Size(8 * _KIB),
+        "max_connections": Count(4, 10000),
+        "max_wal_size": Size(_LEAST_LOG),
+        "min_wal_size": Size(_LEAST_LOG),
+        "max_worker_processes": Count(1, _WORKERS),
+        "max_parallel_workers": Count(0, _WORKERS),
+        "autovacuum_max_workers": Count(1, _WORKERS),
     },
     "neo4j": {
         **_CONTAINER_KEYS,
-        "heap": _SIZE,
-        "pagecache": _SIZE,
-        "code_cache": _SIZE,
+        "heap": Size(32 * _MIB),
+        "pagecache": Size(_MIB),
+        "code_cache": Size(4 * _MIB, 2 * _GIB),
         "compiler": ("c1", "full"),
         "collector": ("serial", "g1"),
-        "tx_log_size": _SIZE,
-        "tx_log_retention": _SIZE,
+        "tx_log_size": Size(128 * _KIB),
+        "tx_log_retention": Size(128 * _KIB),
     },
     "backup": {
-        "every_hours": _COUNT,
-        "hourly": _NONE_OR_MORE,
-        "daily": _NONE_OR_MORE,
-        "weekly": _NONE_OR_MORE,
-        "monthly": _NONE_OR_MORE,
+        "every_hours": _HOURS,
+        "hourly": _KEPT,
+        "daily": _KEPT,
+        "weekly": _KEPT,
+        "monthly": _KEPT,
     },
     "edge": {
-        "requests_per_second": _COUNT,
-        "burst": _COUNT,
-        "in_flight": _COUNT,
-        "mcp_in_flight": _COUNT,
-        "body_bytes": _SIZE,
+        "requests_per_second": _PER_SECOND,
+        "burst": _PER_SECOND,
+        "in_flight": _PER_SECOND,
+        "mcp_in_flight": _PER_SECOND,
+        "body_bytes": Size(1, _GIB),
     },
 }
 # Parts of a tier that are no mapping; the last two may be left out.
 _SINGLE_KEYS = ("storage", "wake", "idle_hours")
-_SMALLEST_MEMORY = 16 * 1024**2
+_STORAGE = Size(_MIB, 1024 * _TIB)
+# Units in which the servers read sizes.
+_POSTGRES_UNITS = ("kB", "MB", "GB")
+_NEO4J_UNITS = ("k", "m", "g")
 # What a Java process takes besides heap, page cache and compiled code.
-_JVM_OVERHEAD = 96 * 1024**2
+_JVM_OVERHEAD = 96 * _MIB
 
 
 @dataclass(frozen=True)
@@ -107,7 +137,7 @@ class EdgeLimits:
 
 @dataclass(frozen=True)
 class Tier:
-    """`postgres_sizes` and `neo4j_sizes` are the mappings of the tier file, as written."""
+    """`postgres_sizes` and `neo4j_sizes` have sizes as their servers read them."""
 
     name: str
     app: Resources
@@ -138,7 +168,7 @@ def parse_tiers(reader: Reader) -> dict[str, Tier]:
         if not isinstance(own, Mapping):
             raise _bad_figure(reader, name, "must be a mapping, not %s" % kind_of(own))
         base = own.get("from", name)
-        if "from" in own and base not in shipped:
+        if "from" in own and not (isinstance(base, str) and base in shipped):
             raise _bad_figure(
                 reader, name + ".from", "is %r%s" % (base, known_words(base, shipped))
             )
@@ -175,25 +205,55 @@ def _tier(reader: Reader, name: str, figures: Mapping[str, Any]) -> Tier:
             reader,
             name + ".neo4j",
             "needs more memory than it has: heap, pagecache and code_cache must leave %d MiB "
-            "of memory" % (_JVM_OVERHEAD // 1024**2),
+            "of memory" % (_JVM_OVERHEAD // _MIB),
         )
-    if parts["postgres"]["shared_buffers"] * 2 > parts["postgres"]["memory"]:
-        raise _bad_figure(
-            reader, name + ".postgres.shared_buffers", "is more than half of its memory"
-        )
+    _check_postgres(reader, name + ".postgres", parts["postgres"])
     return Tier(
         name=name,
         app=_resources(parts["app"]),
         postgres=_resources(parts["postgres"]),
         neo4j=_resources(neo4j),
-        postgres_sizes=figures["postgres"],
-        neo4j_sizes=figures["neo4j"],
+        postgres_sizes=_written(parts, figures, "postgres", _POSTGRES_UNITS),
+        neo4j_sizes=_written(parts, figures, "neo4j", _NEO4J_UNITS),
         edge=EdgeLimits(**parts["edge"]),
         backup=parts["backup"],
-        storage=_figure(reader, name + ".storage", _SIZE, figures.get("storage")),
+        storage=_figure(reader, name + ".storage", _STORAGE, figures.get("storage")),
         wake=_wake(reader, name, figures.get("wake", False)),
         idle_hours=_idle_hours(reader, name, figures.get("idle_hours")),
     )
+
+
+def _check_postgres(reader: Reader, where: str, figures: Mapping[str, int]) -> None:
+    if figures["shared_buffers"] * 2 > figures["memory"]:
+        raise _bad_figure(reader, where + ".shared_buffers", "is more than half of its memory")
+    for key in ("work_mem", "maintenance_work_mem"):
+        if figures[key] > figures["memory"]:
+            raise _bad_figure(reader, "%s.%s" % (where, key), "is more than its memory")
+    if figures["max_wal_size"] < figures["min_wal_size"]:
+        raise _bad_figure(reader, where + ".max_wal_size", "is less than min_wal_size")
+
+
+def _written(
+    parts: Mapping[str, Mapping[str, Any]],
+    figures: Mapping[str, Mapping[str, Any]],
+    part: str,
+    units: Sequence[str],
+) -> dict[str, Any]:
+    """A server's figures with one spelling for each size; the container's stay as they are."""
+    return {
+        key: _size_text(parts[part][key], units)
+        if isinstance(kind, Size) and key not in _CONTAINER_KEYS
+        else figures[part][key]
+        for key, kind in TIER_KEYS[part].items()
+    }
+
+
+def _size_text(size: int, units: Sequence[str]) -> str:
+    """A size in the largest unit that divides it, in whole units of the smallest one."""
+    number, power = size // _KIB, 0
+    while number % 1024 == 0 and power + 1 < len(units):
+        number, power = number // 1024, power + 1
+    return "%d%s" % (number, units[power])
 
 
 def _wake(reader: Reader, tier: str, value: Any) -> bool:
@@ -203,7 +263,7 @@ def _wake(reader: Reader, tier: str, value: Any) -> bool:
 
 
 def _idle_hours(reader: Reader, tier: str, value: Any) -> int | None:
-    return None if value is None else int(_figure(reader, tier + ".idle_hours", _COUNT, value))
+    return None if value is None else int(_figure(reader, tier + ".idle_hours", _HOURS, value))
 
 
 def _resources(figures: Mapping[str, Any]) -> Resources:
@@ -240,29 +300,45 @@ def _figure(reader: Reader, where: str, kind: Any, value: Any) -> Any:
         if value not in kind:
             raise _bad_figure(reader, where, "is %r; it must be %s" % (value, " or ".join(kind)))
         return value
-    if kind == _SIZE:
-        return _size_figure(reader, where, value)
+    if isinstance(kind, Size):
+        return _size_figure(reader, where, kind, value)
     if kind == _PROCESSORS:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0.01:
-            raise _bad_figure(reader, where, "is %r; it must be a number of processors" % (value,))
+        # In this order: no comparison with .nan is true.
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not (number and 0.01 <= value <= _MOST_PROCESSORS):
+            raise _bad_figure(
+                reader,
+                where,
+                "is %r; it must be a number of processors, 0.01 to %d" % (value, _MOST_PROCESSORS),
+            )
         return float(value)
-    least = {_SHARES: 2, _COUNT: 1}.get(kind, 0)
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if not isinstance(value, int) or isinstance(value, bool) or value < kind.least:
         raise _bad_figure(
-            reader, where, "is %r; it must be a whole number of at least %d" % (value, least)
+            reader, where, "is %r; it must be a whole number of at least %d" % (value, kind.least)
         )
+    if value > kind.most:
+        raise _bad_figure(reader, where, "is %d; it must be at most %d" % (value, kind.most))
     return int(value)
 
 
-def _size_figure(reader: Reader, where: str, value: Any) -> int:
+def _size_figure(reader: Reader, where: str, kind: Size, value: Any) -> int:
     try:
         size = parse_size(value)
     except ValueError:
         raise _bad_figure(reader, where, "is %r; write a size as 640m or 1g" % (value,)) from None
-    least = _SMALLEST_MEMORY if where.endswith(".memory") else 1
-    if size < least:
-        raise _bad_figure(reader, where, "is %r, too small" % (value,))
+    if size < kind.least:
+        raise _bad_figure(
+            reader, where, "is %r, too small: it must be at least %s" % (value, _human(kind.least))
+        )
+    if size > kind.most:
+        raise _bad_figure(
+            reader, where, "is %r, too large: it must be at most %s" % (value, _human(kind.most))
+        )
     return size
+
+
+def _human(size: int) -> str:
+    return "%d" % size if size < _KIB else _size_text(size, ("k", "m", "g", "t"))
 
 
 def _bad_figure(reader: Reader, where: str, message: str) -> VariableError:
@@ -275,11 +351,22 @@ def edge_limits(reader: Reader, edge: EdgeLimits) -> EdgeLimits:
     for key, value in reader.mapping("tenant_limits").items():
         if key not in kinds:
             raise reader.bad("tenant_limits", "has %r%s" % (key, known_words(str(key), kinds)))
-        try:
-            number = parse_size(value) if kinds[key] == _SIZE else int(value)
-        except (TypeError, ValueError):
-            number = 0
-        if number < 1 or isinstance(value, (bool, float)):
-            raise reader.bad("tenant_limits", "%s is %r; it must be at least 1" % (key, value))
+        kind = kinds[key]
+        number = _limit(kind, value)
+        if number is None or not kind.least <= number <= kind.most:
+            most = _human(kind.most) if isinstance(kind, Size) else "%d" % kind.most
+            raise reader.bad(
+                "tenant_limits",
+                "%s is %r; it must be at least %d and at most %s" % (key, value, kind.least, most),
+            )
         changes[key] = number
-    return dataclasses.replace(edge, **changes)
+    return dataclasses.replace(edge, **changes) if changes else edge
+
+
+def _limit(kind: Any, value: Any) -> int | None:
+    if not isinstance(kind, Size):
+        return whole_number(value)
+    try:
+        return parse_size(value)
+    except ValueError:
+        return None

@@ -139,7 +139,7 @@ class Export(Operation):
         names = [MEMORIES]
         if job.params.get("native"):
             names += self._dump(job)
-            about["servers"] = server_versions(job)
+            about["servers"] = server_versions(job, job.images())
         with job.step("pack"):
             pack(job.work, names, about, path)
         count = about["totals"]

@@ -64,12 +64,15 @@ def plan_update(
     target: Server,
     drifted: tuple[str, ...] = (),
     majors: tuple[int, int] = (0, 0),
+    stores: tuple[str, str] = ("", ""),
 ) -> UpdatePlan:
     """What brings a tenant to another server version, or its databases to other images.
 
     :param present: the server version that stored the tenant's memories.
     :param drifted: the containers whose image is not the one that the node has now.
     :param majors: major versions of PostgreSQL: of the tenant's data, of the node's image.
+    :param stores: versions of Neo4j: of the image that the tenant has, of the node's. Another minor
+        version may change the store in a way that the one before cannot read.
     """
     dump = majors[0] != majors[1]
     if majors[0] > majors[1]:
@@ -94,10 +97,17 @@ def plan_update(
     if dump:
         kind = RELOAD if kind == RELOAD else MIGRATE
         reason = f"PostgreSQL {majors[0]} -> {majors[1]} by dump and restore; {reason}"
-    elif kind == NONE:
+    if kind in (NONE, IMAGE) and "neo4j" in drifted and _minor(stores[0]) != _minor(stores[1]):
+        words = f"Neo4j {stores[0] or 'unknown'} -> {stores[1] or 'unknown'} on a copy of its store"
+        kind, reason = MIGRATE, words if kind == NONE else f"{words}; {reason}"
+    if kind == NONE:
         kind, reason = IMAGE, "other images, the same data"
     images = ("app",) if server.kind != NONE or "app" in drifted else ()
     return UpdatePlan(kind, reason, images + tuple(r for r in drifted if r != "app"), dump)
+
+
+def _minor(version: str) -> list[str]:
+    return version.split(".")[:2]
 
 
 def judge(present: str, database: Database, target: Server) -> UpdatePlan:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
     VariableError,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._names import is_hostname
 
 PLATFORM = "platform"
 # Suffixes shared by platform_* and tenant_*, in the order of the fields of Model.
@@ -102,8 +103,13 @@ PLATFORM_VARIABLES = frozenset(
 KNOWN_VARIABLES = TENANT_VARIABLES | PLATFORM_VARIABLES
 # What a backend reports as facts of the host; tenant_state and tenant_node are variables too.
 OUTPUT_VARIABLES = frozenset({"tenant_endpoint", "tenant_health", "tenant_ca_file"})
-LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
-_SIZE_TEXT = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\Z", re.IGNORECASE)
+_SIZE_TEXT = re.compile(
+    r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([kmgt]?)(?:i?b)?\Z", re.IGNORECASE | re.ASCII
+)
+_LONGEST_NUMBER = 20
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# What needs no quotes in a unit of systemd, a mount or a shell.
+_PATH = re.compile(r"/[\w.@+/-]+\Z")
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
@@ -135,6 +141,15 @@ def parse_size(value: Any) -> int:
     return int(float(match.group(1)) * _UNITS[match.group(2).lower()])
 
 
+def whole_number(value: Any) -> int | None:
+    """A whole number or its digits, which a command line gives as text; None for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    text = value.strip() if isinstance(value, str) else ""
+    digits = text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER
+    return int(text) if digits else None
+
+
 class Reader:
     """Reads typed variables of one owner and says what is wrong with those that are not."""
 
@@ -151,6 +166,8 @@ class Reader:
     def text(self, variable: str, required: str = "") -> str:
         value = self._variables.get(variable)
         if isinstance(value, str) and value.strip():
+            if _CONTROL.search(value.strip()):
+                raise self.bad(variable, "has a line break or another control character in it")
             return value.strip()
         if value is None or value == "":
             if required:
@@ -174,22 +191,21 @@ class Reader:
 
     def integer(self, variable: str, least: int, most: int | None = None) -> int:
         value = self._variables.get(variable)
-        if isinstance(value, str) and value.strip().isdigit():
-            value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool):
+        number = whole_number(value)
+        if number is None:
             raise self.bad(
                 variable,
                 "is missing"
                 if value is None
                 else "must be a whole number, not %s" % (kind_of(value),),
             )
-        if value < least or (most is not None and value > most):
+        if number < least or (most is not None and number > most):
             raise self.bad(
                 variable,
                 "is %d; it must be %s"
-                % (value, "at least %d" % least if most is None else "%d to %d" % (least, most)),
+                % (number, "at least %d" % least if most is None else "%d to %d" % (least, most)),
             )
-        return int(value)
+        return number
 
     def port(self, variable: str) -> int:
         return self.integer(variable, 1, 65535)
@@ -223,8 +239,13 @@ class Reader:
 def networks(reader: Reader, variable: str) -> tuple[str, ...]:
     networks = []
     for text in reader.sequence(variable):
+        # A number would be an address, too: 10 is 0.0.0.10.
+        if not isinstance(text, str):
+            raise reader.bad(
+                variable, "has %r; write a network as text, such as 10.0.0.0/8" % (text,)
+            )
         try:
-            networks.append(str(ipaddress.ip_network(text)))
+            networks.append(str(ipaddress.ip_network(text.strip())))
         except ValueError as error:
             raise reader.bad(variable, "has %r: %s" % (text, error)) from None
     return tuple(networks)
@@ -234,7 +255,7 @@ def socket_address(reader: Reader, variable: str, value: Any) -> str:
     host, _colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
     try:
         ipaddress.ip_address(host.strip("[]"))
-        valid = port.isdigit() and 0 < int(port) < 65536
+        valid = port.isdigit() and 0 < (whole_number(port) or 0) < 65536
     except ValueError:
         valid = False
     if not valid:
@@ -246,8 +267,11 @@ def socket_address(reader: Reader, variable: str, value: Any) -> str:
 
 def absolute_path(reader: Reader, variable: str) -> str:
     path = reader.text(variable)
-    if path and (not path.startswith("/") or ".." in path.split("/") or path.count("/") < 2):
-        raise reader.bad(variable, "is %r; it must be an absolute path of its own" % path)
+    if path and (not _PATH.match(path) or ".." in path.split("/") or path.count("/") < 2):
+        raise reader.bad(
+            variable,
+            "is %r; it must be an absolute path of its own, of letters, digits and '._@+-'" % path,
+        )
     return path.rstrip("/")
 
 
@@ -269,8 +293,7 @@ def url_of(reader: Reader, variable: str) -> str:
 
 def hostname_of(reader: Reader, variable: str, text: str) -> str:
     hostname = text.lower()
-    labels = hostname.split(".")
-    if len(hostname) > 253 or not all(map(LABEL.match, labels)) or labels[-1].isdigit():
+    if not is_hostname(hostname):
         raise reader.bad(
             variable,
             "is %r, which is no hostname: labels of a-z, 0-9 and '-', 63 characters each, "

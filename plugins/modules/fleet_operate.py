@@ -32,18 +32,10 @@ options:
     description: What the operation is told about every tenant.
     type: dict
     default: {}
-  tenant_params:
-    description: What it is told about single tenants, by name; laid over O(params).
-    type: dict
-    default: {}
   repository:
     description: Whether it gets the access to the tenants' restore points.
     type: bool
     default: false
-  private:
-    description: What it is told and must not be shown, for every tenant.
-    type: dict
-    default: {}
 attributes:
   check_mode:
     description: Does nothing in check mode, and says so.

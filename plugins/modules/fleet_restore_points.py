@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fleet_restore_points
-short_description: List, check, prune or remove the restore points of one node's tenants
+short_description: Open, list, check, prune or remove the restore points of one node's tenants
 version_added: 0.1.0
 author: memcloud contributors (@memcloud)
 description:
@@ -18,9 +18,9 @@ description:
     older versions. Needs boto3 for that.
 options:
   action:
-    description: What to do.
+    description: What to do, as in M(memcloud.memmachine.restore_points).
     type: str
-    choices: [list, check, prune, remove]
+    choices: [open, list, check, prune, remove]
     required: true
   batch:
     description: The tenants of one node, an item of the C(batches) of

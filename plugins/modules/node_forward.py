@@ -110,8 +110,14 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         ended = ended_forwards(data_dir)
     else:
         if written:
-            names = ("tenant", "hostname", "address", "port", "tls")
-            text = forward_text(*(params[name] for name in names), time.time() + params["seconds"])
+            text = forward_text(
+                params["tenant"],
+                params["hostname"],
+                params["address"],
+                params["port"],
+                params["tls"],
+                time.time() + params["seconds"],
+            )
             atomic_write(path, text, 0o640, 0, TRAEFIK_UID, paths.edge)
         elif removed:
             os.unlink(path)

@@ -38,8 +38,10 @@ options:
     required: true
   data:
     description:
-      - Whether volumes, which hold the tenants' memories, may be removed.
-      - Otherwise the module fails when there are any, before anything is touched.
+      - Whether volumes, which hold the tenants' memories, and restore points on the node may be
+        removed.
+      - Otherwise the module fails when there are any, or when there are tenants and no engine
+        answers that could say, before anything is touched.
     type: bool
     default: false
   images:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: restore_points
-short_description: List, check, prune or remove the restore points of tenants
+short_description: Open, list, check, prune or remove the restore points of tenants
 version_added: 0.1.0
 author: memcloud contributors (@memcloud)
 description:
@@ -16,10 +16,11 @@ description:
   - Called by the action plugin M(memcloud.memmachine.fleet_restore_points), which makes its input.
 options:
   action:
-    description: What to do. V(prune) removes what no rule of the tier wants any more, V(remove)
-      all of them.
+    description: What to do. V(open) gives a repository of an older root key the password of the
+      tenant's present one, as the others do first. V(prune) removes what no rule of the tier wants
+      any more, V(remove) all of them.
     type: str
-    choices: [list, check, prune, remove]
+    choices: [open, list, check, prune, remove]
     required: true
   repositories:
     description: By tenant how its repository is reached, as JSON.

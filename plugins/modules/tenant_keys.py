@@ -79,7 +79,7 @@ RETURN = r"""
 tenants:
   description:
     - By tenant what was done (C(action), one of rotated, added, revoked, resumed, databases,
-      root_key), the C(variables) written, when the replaced key C(ends), and where the answer is
+      root_key, or passed over for a deleted one beside others), the C(variables) written, when the replaced key C(ends), and where the answer is
       (C(result_file), C(key_file)), and a C(message) for people.
   type: dict
   returned: success

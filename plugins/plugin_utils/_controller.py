@@ -120,6 +120,10 @@ class Controller:
         # The tenant is no group yet; that it may not be called like one is checked.
         fleet = FleetVariables({"hostvars": hostvars, "groups": self._groups}, self._templar)
         tenant, platform = fleet.tenant(name)
+        if name in self._hostvars and name not in (self._groups.get(_TENANTS) or ()):
+            raise VariableError(
+                name, "name", "is the name of another host of the inventory; choose another one"
+            )
         self._check_hostname(tenant, platform)
         return tenant, platform
 
@@ -154,15 +158,12 @@ class Controller:
             directory = os.path.join(self.inventory_dir, "host_vars")
             self._entries = load_entries(find_entries(directory)).variables
         hostnames = {
-            name: {
-                "tenant_hostname": values.get("tenant_hostname") or f"{name}.{platform.domain}",
-                "tenant_state": values.get("tenant_state"),
-            }
+            name: {variable: values[variable] for variable in values if variable != "tenant_uid"}
             for name, values in self._entries.items()
             if name not in self._groups.get(_NODES, ()) and name != tenant.name
         }
         hostnames[tenant.name] = {"tenant_hostname": tenant.hostname, "tenant_state": tenant.state}
-        problem = duplicates(hostnames).get(tenant.name)
+        problem = duplicates(hostnames, platform.domain).get(tenant.name)
         if problem:
             variable, _colon, message = problem.partition(": ")
             raise VariableError(tenant.name, variable, message)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import read_text
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_writer import (
     ANY,
     EXISTING,
@@ -116,7 +117,7 @@ class Answer:
 
     def read(self) -> dict[str, Any]:
         """The answer given before, empty when there is none."""
-        text = _read(self.path)
+        text = read_text(self.path)
         if text is None:
             return {}
         try:
@@ -136,7 +137,7 @@ class Answer:
         if answer.get("api_key"):
             return str(answer["api_key"])
         path = answer.get("api_key_file") or self.key_file
-        return (_read(path) or "").strip() if path else ""
+        return (read_text(path) or "").strip() if path else ""
 
     def write(self, facts: Mapping[str, Any], api_key: str | None = None) -> bool:
         """Lay facts over the answer, and a new key if there is one; whether it changed."""
@@ -172,7 +173,7 @@ class Answer:
     @contextlib.contextmanager
     def undone_on_error(self) -> Iterator[None]:
         """Put back what was there if the entry could not be written."""
-        kept = {path: _read(path) for path in (self.path, self.key_file) if path}
+        kept = {path: read_text(path) for path in (self.path, self.key_file) if path}
         try:
             yield
         except Exception:
@@ -379,13 +380,3 @@ def one_at_a_time(path: str, *, dry_run: bool) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _read(path: str) -> str | None:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise MemcloudError(f"{path} cannot be read: {error}") from error

@@ -205,6 +205,31 @@ def run_origin(task_vars: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def platform_text(batch: Mapping[str, Any]) -> str:
+    """The platform's inputs as a node gets them that is to change something.
+
+    With them goes how long ago the run read the inventory: clocks of controllers differ.
+    """
+    platform, age = batch["platform"], _age()
+    run = {**platform["run"], **({} if age is None else {"age": age})}
+    return json.dumps({**platform, "run": run})
+
+
+def _age() -> float | None:
+    """Seconds since this run began; None where the system does not say it.
+
+    Tasks run in children of the process that read the inventory.
+    """
+    try:
+        with open(f"/proc/{os.getppid()}/stat", encoding="ascii", errors="replace") as stream:
+            ticks = int(stream.read().rpartition(")")[2].split()[19])
+        with open("/proc/uptime", encoding="ascii") as stream:
+            up = float(stream.read().split()[0])
+    except (OSError, ValueError, IndexError):
+        return None
+    return round(up - ticks / os.sysconf("SC_CLK_TCK"), 2)
+
+
 def access_of(
     parsed: Iterable[tuple[Tenant, Platform]], params: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, memcloud contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Misspelt variables of a run: Ansible takes any -e, and the playbook then does its default.
+"""Variables of a run that its playbooks do not read: Ansible takes any -e, and nobody notices.
 
-``-e tennant=acme`` would pause every tenant, ``-e restorepoint=…`` would restore the latest one.
-What the playbooks take is in their headers, where people read it.
+``-e tennant=acme`` would back up every tenant, ``-e tenant=acme`` update the whole fleet, since
+update_fleet goes by -l. What a playbook takes is in its head, where people read it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible.context import CLIARGS
 from ansible.parsing.dataloader import DataLoader
 from ansible.utils.vars import load_extra_vars
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
@@ -24,40 +25,71 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._variables imp
 PLAYBOOKS = os.path.realpath(
     os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "playbooks")
 )
+_COLLECTION = "memcloud.memmachine."
 # Variables of the inventory are checked where they are read; those of Ansible and AWX are theirs.
 _NOT_OURS = ("platform_", "tenant_", "memcloud_", "ansible_", "awx_", "tower_")
-_VARIABLE = re.compile(r"""-e (?:'\{")?([a-z][a-z0-9_]*)(?:=|":)""")
+_IN_HEAD = re.compile(r"""^# -e (?:'\{")?([a-z][a-z0-9_]*)(?:=|":)""", re.MULTILINE)
+_SECOND_NAME_OF = re.compile(r"import_playbook: ([a-z_]+\.yml)$", re.MULTILINE)
 
 
 def check_run_variables(task_vars: Mapping[str, Any]) -> None:
-    """Stop a run of one of our playbooks that was given a variable almost like one of theirs.
+    """Stop a run of our playbooks that was given a variable of another one, or a misspelt one.
 
     Others may be there: inventories and playbooks of the user have variables of their own.
 
-    :raises MemcloudError: naming the variable and what was probably meant.
+    :raises MemcloudError: naming the variable, and those that the playbook takes.
     """
+    # Of an imported play it is the directory where that one is: of ours, support too.
     directory = task_vars.get("playbook_dir")
-    if not directory or os.path.realpath(directory) != PLAYBOOKS:
+    if not directory or not Path(os.path.realpath(directory)).is_relative_to(PLAYBOOKS):
         return
+    run = _playbooks_of_run()
+    taken = {name: None for path in run for name in variables_of(path)}
+    known = known_variables()
     # Ansible has read them already, so the loader reads nothing.
     for name in sorted(load_extra_vars(DataLoader())):
-        if name.startswith(_NOT_OURS) or name in known_variables():
+        if name.startswith(_NOT_OURS) or name in (taken if run else known):
             continue
-        meant = suggestion(name, known_variables())
-        if meant:
-            raise MemcloudError(
-                f"{name}: is no variable of the playbooks{meant}. Nothing was touched: correct it "
-                "and run again"
-            )
+        if name not in known and not suggestion(name, known):
+            continue
+        whose = " and ".join(path.stem for path in run) or "the playbooks"
+        meant = suggestion(name, taken if run else known)
+        can_be = f" It takes {', '.join([*taken, *_limits(run)]) or 'none'}." if run else ""
+        raise MemcloudError(
+            f"{name}: is no variable of {whose}{meant}.{can_be} Nothing was touched: correct it or "
+            "leave it out, and run again"
+        )
+
+
+def variables_of(playbook: Path) -> list[str]:
+    """The variables that the head of a playbook tells of; a second name has those of the first."""
+    text = playbook.read_text(encoding="utf-8")
+    names = _IN_HEAD.findall(text)
+    if not names:
+        for first in _SECOND_NAME_OF.findall(text):
+            names += variables_of(playbook.with_name(first))
+    return list(dict.fromkeys(names))
+
+
+def _limits(run: list[Path]) -> list[str]:
+    """-l, where a head tells of it: how hosts are chosen without a variable."""
+    return ["-l"] if any("\n# -l " in path.read_text(encoding="utf-8") for path in run) else []
 
 
 @functools.cache
 def known_variables() -> frozenset[str]:
-    """The variables that the headers of the playbooks tell of."""
-    return frozenset(
-        name
-        for path in Path(PLAYBOOKS).glob("*.yml")
-        for line in path.read_text(encoding="utf-8").splitlines()
-        if line.startswith("# ")
-        for name in _VARIABLE.findall(line)
-    )
+    """The variables that the heads of all playbooks tell of."""
+    return frozenset(name for path in Path(PLAYBOOKS).glob("*.yml") for name in variables_of(path))
+
+
+def _playbooks_of_run() -> list[Path]:
+    """Those that the command line names; none where one of them is somebody else's."""
+    run = []
+    for word in CLIARGS.get("args") or ():
+        path = Path(os.path.realpath(word))
+        if word.startswith(_COLLECTION):
+            path = Path(PLAYBOOKS, word.removeprefix(_COLLECTION).removesuffix(".yml") + ".yml")
+        if str(path.parent) != PLAYBOOKS or not path.is_file():
+            return []
+        run.append(path)
+    return run

@@ -33,7 +33,7 @@ PLATFORM = os.environ.get("MEMCLOUD_PLATFORM", "mc")
 DATA_DIR = Path(os.environ.get("MEMCLOUD_DATA_DIR", f"/var/lib/memcloud/{PLATFORM}"))
 DOCKER_HOST = os.environ.get("MEMCLOUD_DOCKER_HOST", "unix:///var/run/docker.sock")
 FREE = load_defaults()["platform_tiers"]["free"]
-PATIENCE = 120
+PATIENCE = 60
 STOP_SECONDS = 10
 
 pytestmark = pytest.mark.skipif(
@@ -53,6 +53,7 @@ class Server:
         self.container = engine.containers.create(
             json.loads((DATA_DIR / "images.json").read_text())[kind]["id"],
             name=self.name,
+            hostname=kind,  # which Neo4j listens at, as a tenant's does
             command=list(command),
             user=f"{uid}:{uid}",
             read_only=True,

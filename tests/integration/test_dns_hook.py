@@ -31,20 +31,13 @@ init_plugin_loader()
 from ansible.errors import AnsibleActionFail
 from ansible_collections.memcloud.memmachine.plugins.action import tenant_dns
 from controller_side import ROOT_KEY, Run, write_inventory
+from support.images import base_image
 
 
 def run(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
-
-
-def base_image() -> str:
-    listed = subprocess.run(
-        ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "memcloud/base"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return (listed.stdout.split() or [""])[0] if listed.returncode == 0 else ""
 
 
 pytestmark = pytest.mark.skipif(not base_image(), reason="no base image on this machine")

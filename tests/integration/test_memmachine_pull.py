@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """memmachine_image patches a published image, by tag and by digest, from a real registry.
 
-Needs root, a Docker Engine, docker-registry, and an image of MemMachine that was built from
-packages: the published one of this test is made of it, with a virtual environment of links to
-another Python, and without psycopg2.
+Needs root, a Docker Engine, and an image of MemMachine that was built from packages: the published
+one of this test is made of it, with a virtual environment of links to another Python, and without
+psycopg2. The registry is in a container, made of the base image of the node.
 
     MEMCLOUD_PLATFORM=mc python -m pytest tests/integration/test_memmachine_pull.py
 """
@@ -16,12 +16,12 @@ import contextlib
 import io
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +30,10 @@ from typing import Any
 import docker
 import pytest
 import yaml
+from support.images import base_image
 
 CHECKOUT = Path(__file__).parents[2]
+HERE = Path(__file__).parent / "registry"
 PLATFORM = os.environ.get("MEMCLOUD_PLATFORM", "mc")
 DATA_DIR = Path(os.environ.get("MEMCLOUD_DATA_DIR", f"/var/lib/memcloud/{PLATFORM}"))
 DOCKER_HOST = os.environ.get("MEMCLOUD_DOCKER_HOST", "unix:///var/run/docker.sock")
@@ -64,10 +66,8 @@ def images() -> dict[str, Any]:
 
 BUILT = images().get("memmachine", {}).get(VERSION, {})
 pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0
-    or shutil.which("docker-registry") is None
-    or BUILT.get("source") != "packages",
-    reason=f"needs root, docker-registry, and MemMachine {VERSION} from packages on this machine",
+    os.geteuid() != 0 or BUILT.get("source") != "packages",
+    reason=f"needs root, and MemMachine {VERSION} from packages on this machine",
 )
 
 
@@ -85,27 +85,26 @@ def engine() -> docker.DockerClient:
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    directory = tmp_path_factory.mktemp("registry")
+def registry(engine: docker.DockerClient) -> Iterator[str]:
+    base = {"BASE": base_image()}
+    image, _log = engine.images.build(
+        path=str(HERE), buildargs=base, tag="memcloud-test/registry:1", rm=True, forcerm=True
+    )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = "127.0.0.1:%d" % probe.getsockname()[1]
-    settings = {
-        "version": 0.1,
-        "storage": {"filesystem": {"rootdirectory": str(directory / "data")}},
-        "http": {"addr": address},
-        "log": {"level": "error"},
-    }
-    (directory / "config.yml").write_text(yaml.safe_dump(settings))
-    command = ["docker-registry", "serve", str(directory / "config.yml")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    container = engine.containers.run(
+        image.id,
+        detach=True,
+        name=f"memcloud-test-registry-{uuid.uuid4().hex[:8]}",
+        network_mode="host",
+        environment={"REGISTRY_HTTP_ADDR": address},
+    )
     try:
         wait_for(f"http://{address}/v2/")
         yield address
     finally:
-        process.terminate()
-        process.wait(10)
-        shutil.rmtree(directory)
+        container.remove(force=True, v=True)
 
 
 def wait_for(url: str) -> None:

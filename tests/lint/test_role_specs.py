@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,56 @@ def test_defaults_agree_with_the_specs(role: Path) -> None:
 def test_every_option_is_described(role: Path) -> None:
     silent = [name for name, option in options(role).items() if not option.get("description")]
     assert silent == []
+
+
+@functools.cache
+def told(role: Path) -> dict[str, str]:
+    """The options in the tables of a role's README, with the default that these give, if any."""
+    text = (role / "README.md").read_text()
+    tables = re.findall(r"^\| variable \| default \|.*\n\|-.*\n((?:\|.*\n)*)", text, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) ?\|", "".join(tables), re.MULTILINE)
+    assert len(dict(rows)) == len(rows)
+    return dict(rows)
+
+
+@each_role
+def test_a_readme_tells_of_every_option(role: Path) -> None:
+    """In its tables, or by leading to the defaults: then it names those that have none."""
+    text = (role / "README.md").read_text()
+    if told(role):
+        # The README says in words that a variable of the model provider has a tenant's counterpart.
+        spoken_of = {name.replace("platform_", "tenant_", 1) for name in told(role)}
+        assert sorted(set(options(role)) - set(told(role)) - spoken_of) == []
+    else:
+        assert "`defaults/main.yml`" in text
+        silent = set(options(role)) - set(defaults(role))
+        assert [name for name in sorted(silent) if name not in text] == []
+
+
+@each_role
+def test_a_readme_tells_of_no_other_options(role: Path) -> None:
+    known = set(options(role)) | set(options(ROLES[0].parent / "tenant"))
+    text = (role / "README.md").read_text()
+    named = set(re.findall(rf"\b(?:{role.name}|platform|tenant)_\w*[a-z]\b(?!\*|\.py)", text))
+    assert sorted(named - known) == []
+
+
+@each_role
+def test_a_readme_tells_the_defaults(role: Path) -> None:
+    """A whole table is described in words instead; an empty value, by saying nothing."""
+    differ = {}
+    for name, said in told(role).items():
+        option = options(role).get(name, {})
+        value = option.get("default")
+        if option.get("required"):
+            wanted = "*required*"
+        elif value in (None, "", 0, [], {}) and value is not False:
+            wanted = ""
+        else:
+            wanted = f"`{str(value).lower() if isinstance(value, bool) else value}`"
+        if said != wanted and not isinstance(value, list):
+            differ[name] = (said, wanted)
+    assert differ == {}
 
 
 @each_role

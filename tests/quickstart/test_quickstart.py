@@ -102,6 +102,7 @@ def test_every_command_of_the_readme_works_in_its_order(clone: Path, printed: st
     blocks = [block for block in blocks if block.strip() not in ("make quickstart", "make clean")]
     output = shell("\n".join(["set +u", *blocks]), clone)
     assert "Ada drinks her tea without sugar" in output
+    assert "403\n" in output
 
 
 def test_nothing_is_left(clone: Path, printed: str) -> None:

@@ -16,6 +16,13 @@ MARK = "/usr/share/memcloud/another"
 ANOTHER = f"RUN touch {MARK}"
 
 
+def base_image() -> str:
+    """The Debian that the node's own images are made of; empty when this machine has none."""
+    command = ["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "memcloud/base"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False)
+    return next(iter(listed.stdout.split()), "")
+
+
 def derive(base: str, *lines: str) -> str:
     """The id of an image with a tiny layer on top of another one."""
     dockerfile = "\n".join([f"FROM {base}", "USER 0", *lines])

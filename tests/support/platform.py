@@ -14,6 +14,7 @@ from typing import Any
 import docker
 import requests
 import yaml
+from ansible_collections.memcloud.memmachine.plugins.module_utils import _secrets
 
 from .playbook import CHECKOUT, Playbooks
 
@@ -117,6 +118,14 @@ class Tenant:
     @property
     def key(self) -> str:
         return self.key_file.read_text().strip()
+
+    def derived(self) -> dict[str, str]:
+        """Every secret that is derived for the tenant, by its purpose."""
+        keys = _secrets.parse_root_keys({1: (self.platform.secrets / "root_key").read_text()})
+        epochs = dict.fromkeys(_secrets.PURPOSES, self.entry.get("tenant_secret_epoch", 1))
+        epochs["backup"] = 0  # restore points outlive a rotation
+        uid = self.entry["tenant_uid"]
+        return {name: _secrets.derive(keys, 1, uid, name, epoch) for name, epoch in epochs.items()}
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -222,12 +231,18 @@ class Tenant:
         """Containers, networks, volumes and files besides those that a tenant consists of."""
         prefix = f"{self.platform.name}-{self.name}-"
         docker = self.platform.docker()
+        mine = {"label": f"memcloud.tenant={self.name}"}
         containers = {c.name for c in docker.containers.list(all=True) if c.name.startswith(prefix)}
+        containers |= {c.name for c in docker.containers.list(all=True, filters=mine)}
         networks = {n.name for n in docker.networks.list() if n.name.startswith(prefix)}
+        networks |= {n.name for n in docker.networks.list(filters=mine)}
         its_own = {prefix + role for role in ROLES}, {prefix + "data", prefix + "app"}
         assert its_own[0] <= containers and its_own[1] <= networks
         left = sorted(containers - its_own[0]) + sorted(networks - its_own[1])
-        volumes = [v.name for v in docker.volumes.list() if v.name.startswith(prefix)]
+        volumes = sorted(
+            {v.name for v in docker.volumes.list() if v.name.startswith(prefix)}
+            | {v.name for v in docker.volumes.list(filters=mine)}
+        )
         assert len(volumes) >= 2
         left += volumes if len(volumes) > 2 else []
         data = self.platform.data_dir

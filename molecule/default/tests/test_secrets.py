@@ -1,31 +1,113 @@
-"""No secret anywhere but where it belongs: the hunt looks for the secrets themselves."""
+"""No secret anywhere but where it belongs: the hunt looks for the secrets themselves.
+
+A tenant with a model key of its own is created for it, and every process of the machine, those in
+containers too, is watched meanwhile.
+"""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import secrets as random
 import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from ansible_collections.memcloud.memmachine.plugins.module_utils import _secrets
 from support.platform import ROLES, Platform, Tenant
+from support.playbook import Run
 
-PURPOSES = ("postgres-admin", "postgres-app", "neo4j", "probe")
+
+@dataclass
+class Watch:
+    """Command lines and environments of all processes, as often as they can be read."""
+
+    seen: set[bytes] = field(default_factory=set)
+
+    @contextlib.contextmanager
+    def on(self) -> Iterator[None]:
+        over = threading.Event()
+        thread = threading.Thread(target=self._look, args=(over,))
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _look(self, over: threading.Event) -> None:
+        while not over.wait(0.01):
+            for process in Path("/proc").glob("[0-9]*"):
+                for file in ("cmdline", "environ"):
+                    with contextlib.suppress(OSError):
+                        self.seen.add((process / file).read_bytes())
+
+    def text(self) -> str:
+        return b"\n".join(self.seen).decode(errors="replace")
+
+
+@dataclass(frozen=True)
+class Creation:
+    """A tenant, the run that deployed it, and what was seen of processes meanwhile."""
+
+    tenant: Tenant
+    model_key: str
+    planted: str
+    run: Run
+    watch: Watch
 
 
 @pytest.fixture(scope="module")
-def secrets(platform: Platform, tenant: Tenant) -> dict[str, str]:
+def creation(platform: Platform) -> Iterator[Creation]:
+    model_key, planted = "demo-" + random.token_hex(16), random.token_hex(16)
+    file = platform.secrets / "model.key"
+    file.touch(0o600)
+    file.write_text(model_key)
+    tenant = platform.create("hunted")
+    tenant.change_entry(
+        tenant_model_provider="openai_compatible",
+        tenant_model_base_url=(
+            f"http://{platform.node_address}:{platform.variables['platform_demo_model_port']}/v1"
+        ),
+        tenant_model_api_key="{{ lookup('ansible.builtin.file', '%s') }}" % file,
+        tenant_embedder_model="demo-embedding",
+        tenant_embedder_dimensions=384,
+        tenant_language_model="demo-chat",
+    )
+    watch = Watch()
+    try:
+        with watch.on(), subprocess.Popen(["sleep", "1"], env={"PLANTED": planted}):
+            run = platform.play.ok(
+                "create_tenant",
+                "--diff",
+                "-vvv",
+                tenant="hunted",
+                key_file=str(tenant.key_file),
+                reissue_key=True,
+            )
+        yield Creation(tenant, model_key, planted, run, watch)
+    finally:
+        platform.delete("hunted")
+        file.unlink()
+
+
+@pytest.fixture(scope="module")
+def tenant(creation: Creation) -> Tenant:
+    return creation.tenant
+
+
+@pytest.fixture(scope="module")
+def secrets(platform: Platform, creation: Creation) -> dict[str, str]:
     """Every secret of the platform and of the tenant, by name."""
     root_key = (platform.secrets / "root_key").read_text().strip()
-    keys = _secrets.parse_root_keys({1: root_key})
-    uid = tenant.entry["tenant_uid"]
-    found = {"root key": root_key, "api key": tenant.key}
+    found = {"root key": root_key, "api key": creation.tenant.key}
     found["root key in hex"] = base64.b64decode(root_key).hex()
-    for purpose in PURPOSES:
-        found[purpose] = _secrets.derive(keys, 1, uid, purpose, 1)
-    return found
+    found["model key"] = creation.model_key
+    return found | creation.tenant.derived()
 
 
 def leaked(secrets: dict[str, str], text: str) -> list[str]:
@@ -37,7 +119,22 @@ def test_the_hunt_would_find_them(platform: Platform, tenant: Tenant, secrets: d
     home = platform.data_dir / "tenants" / tenant.name
     assert (home / "postgres/app_password").read_text().strip() == secrets["postgres-app"]
     configuration = (home / "app/configuration.yml").read_text()
-    assert {"postgres-app", "neo4j"} <= set(leaked(secrets, configuration))
+    assert leaked(secrets, configuration) == ["model key", "neo4j", "postgres-app"]
+
+
+def test_not_in_what_the_creation_prints(creation: Creation, secrets: dict) -> None:
+    assert "TASK [" in creation.run.output
+    assert leaked(secrets, creation.run.output) == []
+
+
+def test_not_in_command_lines_or_environments_while_it_is_created(
+    creation: Creation, secrets: dict
+) -> None:
+    seen = creation.watch.text()
+    assert creation.planted in seen, "the watch sees environments"
+    assert "playbooks/create_tenant.yml" in seen, "and command lines"
+    assert "/opt/memcloud/start" in seen, "and those in containers"
+    assert leaked(secrets, seen) == []
 
 
 @pytest.mark.parametrize("verbosity", ["-v", "-vvv"])

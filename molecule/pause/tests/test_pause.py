@@ -92,6 +92,7 @@ def test_the_official_client_wakes_a_paused_tenant_and_nothing_else_does(
     )
     assert running.request("POST", "/api/v2/memories/search", key="").status_code == 401
     assert running.request("GET", "/health", key="").status_code == 503
+    assert running.request("GET", "/api/v2/health").status_code == 503
     port, metrics = (platform.variables[f"platform_{n}"] for n in ("gate_port", "metrics_address"))
     assert requests.get(f"http://127.0.0.1:{port}/stats", timeout=5).ok
     assert requests.get(f"http://{metrics}/metrics", timeout=5).ok

@@ -132,11 +132,23 @@ def test_the_node_comes_back_after_a_reboot(
 
 
 @pytest.fixture(scope="session")
-def moved(platform: Platform, client: RemoteTenant) -> Writer:
-    """Stored memories on a kept connection to the first machine, while all tenants were moved."""
+def moved(platform: Platform, old: Machine, client: RemoteTenant) -> Writer:
+    """Stored memories on a kept connection to the first machine, while all tenants were moved.
+
+    The first run is killed when the tenant has just been stopped to go; until the next one nothing
+    starts it here again.
+    """
     there = platform.create("second")  # on the other node by its entry, and left as it is
+    record = old.root / "var/lib/memcloud" / platform.name / f"tenants/{NAME}/state.json"
+
+    def departed() -> bool:
+        return '"departed"' in record.read_text()
+
     with Writer(client) as writing:
         writing.wait_for(5)
+        assert platform.play.kill_when(departed, "move_tenant", tenant=NAME, node="remote2")
+        refused = platform.play.refused("deploy_tenant", "--limit", NAME)
+        assert f"{NAME}: was stopped on this node at " in refused.output
         run = platform.play.ok("move_tenant", "--limit", "tenants", node="remote2")
         writing.wait_for(5)
     assert "second is on remote2 already" in run.output

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import yaml
 from support.platform import ROLES, Platform, Tenant
+from support.playbook import CHECKOUT
 
+TIERS = CHECKOUT / "roles/tenant/defaults/main/tiers.yml"
+LIMITS = ("Memory", "MemorySwap", "NanoCpus", "CpuShares", "PidsLimit")
+UNITS = {"m": 1024**2, "g": 1024**3}
 PORTS = {"postgres": 5432, "neo4j": 7687, "app": 8080}
 
 
@@ -22,16 +28,6 @@ def alpha(platform: Platform) -> Tenant:
 @pytest.fixture(scope="module")
 def beta(platform: Platform) -> Tenant:
     return platform.tenant("beta")
-
-
-def requests_seen(tenant: Tenant) -> int:
-    """How many requests the app itself has counted."""
-    metrics = tenant.python(
-        "import urllib.request as u; "
-        "print(u.urlopen('http://127.0.0.1:8080/api/v2/metrics').read().decode())"
-    )
-    connections = [line for line in metrics.splitlines() if "requests_total" in line]
-    return sum(int(float(line.rsplit(" ", 1)[1])) for line in connections if line[0] != "#")
 
 
 def tcp_segments(tenant: Tenant) -> int:
@@ -163,11 +159,21 @@ def own_address() -> str:
 
 
 class TestTiers:
-    def test_limits_are_those_of_the_tier(self, alpha: Tenant, beta: Tenant) -> None:
-        for role in ROLES:
-            free = alpha.container(role).attrs["HostConfig"]
-            pro = beta.container(role).attrs["HostConfig"]
-            assert free["Memory"] < pro["Memory"], role
+    @pytest.mark.parametrize("role", ROLES)
+    @pytest.mark.parametrize(("name", "tier"), [("alpha", "free"), ("beta", "pro")])
+    def test_limits_are_those_of_the_tier(
+        self, platform: Platform, name: str, tier: str, role: str
+    ) -> None:
+        wanted = yaml.safe_load(TIERS.read_text())["platform_tiers"][tier][role]
+        memory = int(wanted["memory"].rstrip("mg")) * UNITS[wanted["memory"][-1]]
+        host = platform.tenant(name).container(role).attrs["HostConfig"]
+        assert {limit: host[limit] for limit in LIMITS} == {
+            "Memory": memory,
+            "MemorySwap": memory,
+            "NanoCpus": int(min(wanted["cpus"], os.cpu_count() or 1) * 1e9),
+            "CpuShares": wanted["cpu_shares"],
+            "PidsLimit": wanted["pids"],
+        }
 
     def test_a_burst_beyond_the_rate_is_refused_for_that_tenant_alone(
         self, alpha: Tenant, beta: Tenant

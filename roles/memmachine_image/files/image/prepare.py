@@ -153,6 +153,14 @@ def slim() -> None:
             shutil.rmtree(directory)
 
 
+def require(wanted: str) -> str:
+    """Return the version of the server, unless it is not of the wanted series."""
+    found = server_version()
+    if found.split(".")[:2] != wanted.split(".")[:2]:
+        sys.exit(f"This image holds MemMachine {found}, not {wanted}")
+    return found
+
+
 def prove(wanted: str, facts: str) -> None:
     """Note the versions for the image's labels, unless something the server needs is missing."""
     import nltk
@@ -160,9 +168,7 @@ def prove(wanted: str, facts: str) -> None:
 
     for resource in ("tokenizers/punkt_tab/english/", "corpora/stopwords"):
         nltk.data.find(resource)
-    found = server_version()
-    if found.split(".")[:2] != wanted.split(".")[:2]:
-        sys.exit(f"This image holds MemMachine {found}, not {wanted}")
+    found = require(wanted)
     with open(facts, "w", encoding="utf-8") as stream:
         json.dump(
             {
@@ -207,6 +213,8 @@ def main() -> None:
         write_start()
     elif step == "compare-lean":
         compare_lean()
+    elif step == "require":
+        require(*arguments)
     elif step == "prove":
         prove(*arguments)
     else:

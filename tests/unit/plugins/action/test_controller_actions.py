@@ -60,6 +60,32 @@ def test_create_writes_entry_and_answer_and_tells_no_key(tmp_path: Path) -> None
     assert "add_host" not in again
 
 
+@pytest.mark.parametrize("name", ["1", "3com"])
+def test_a_name_may_begin_with_a_digit(tmp_path: Path, name: str) -> None:
+    run = Run(write_inventory(tmp_path))
+    run.act(tenant_create, tenant=name)
+    assert told(tmp_path, name)["endpoint"] == f"https://{name}.memcloud.localhost"
+    result = Run(tmp_path).act(fleet_inputs, name)
+    (tenant,) = json.loads(result["batches"][0]["tenants"])
+    assert tenant["tenant"] == name
+
+
+def test_a_run_over_one_tenant_knows_the_hostnames_of_the_others(tmp_path: Path) -> None:
+    inventory = write_inventory(
+        tmp_path,
+        nodes_DOT_yml=TWO_NODES,
+        host_vars__acme_DOT_yml=ENTRY,
+        host_vars__globex_DOT_yml='tenant_uid: "aaaaaaaaaaaaaaa1"\ntenant_node: node2\n'
+        "tenant_hostname: acme.memcloud.localhost\n",
+    )
+    with pytest.raises(AnsibleActionFail) as error:
+        Run(inventory).act(fleet_inputs, "globex", tenants=["globex"])
+    assert str(error.value) == (
+        "Nothing was touched.\nglobex: tenant_hostname: acme.memcloud.localhost is that of acme "
+        "too; each tenant needs its own"
+    )
+
+
 def test_create_in_check_mode_writes_nothing(tmp_path: Path) -> None:
     run = Run(write_inventory(tmp_path))
     result = run.act(tenant_create, tenant="acme", check_mode=True)
@@ -102,6 +128,17 @@ BAD_WISHES: list[tuple[dict[str, Any], str]] = [
     ({"tenant": "../../etc"}, "no DNS label"),
     ({"tenant": "node1"}, "name of a node"),
     ({"tenant": "tier_pro"}, "no DNS label"),
+    ({"tenant": "node"}, "node: name: is the name of the edge's own file (node.yml), which"),
+    (
+        {"tenant": "www"},
+        "www: name: is the name of another host of the inventory; choose another one",
+    ),
+    (
+        {"tenant": 1},
+        "tenant is 1, which is a number and no name. Nothing was touched: write -e tenant=<name>, "
+        "or the name in quotes where it is JSON or YAML",
+    ),
+    ({"tenant": False}, "tenant is False, which is true or false and no name"),
     ({"tenant": "acme", "tier": "gold"}, "tenant_tier"),
     ({"tenant": "acme", "node": "node9"}, "tenant_node"),
     ({"tenant": "acme", "version": "9"}, "tenant_version"),
@@ -121,6 +158,7 @@ def test_create_stops_before_anything_is_touched(
         tmp_path,
         host_vars__globex_DOT_yml=ENTRY + "tenant_hostname: taken.example.com\n",
         host_vars__umbrella_DOT_yml='tenant_uid: "aaaaaaaaaaaaaaa1"\n',
+        others_DOT_yml="web: {hosts: {www: }}\n",
     )
     with pytest.raises(AnsibleActionFail) as error:
         Run(inventory).act(tenant_create, **wish)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 import types
 
 import pytest
@@ -240,3 +244,25 @@ def test_a_drifted_tenant_that_was_not_converged_has_failed(run):
 
 def test_no_failure_no_words():
     assert failure_of("node1", {"changed": True}) == ""
+
+
+def test_a_node_is_told_how_long_ago_a_run_read_the_inventory():
+    """Tasks run in children of the process that did."""
+    child = (
+        "import time; "
+        "from ansible_collections.memcloud.memmachine.plugins.plugin_utils import _fleet; "
+        "text = _fleet.platform_text({'platform': {'name': 'mc', 'run': {'who': 'ann'}}}); "
+        "print(time.time(), text)"
+    )
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    before = time.time()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", parent], capture_output=True, text=True, env=environment, check=True
+    )
+    moment, _blank, text = done.stdout.partition(" ")
+    platform = json.loads(text)
+    age = platform["run"].pop("age")
+    assert platform == {"name": "mc", "run": {"who": "ann"}}
+    # The kernel counts in hundredths of a second.
+    assert abs(float(moment) - age - before) < 1

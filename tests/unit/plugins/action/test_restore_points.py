@@ -61,6 +61,21 @@ def test_the_controller_prunes_with_credentials_of_its_own(run):
     assert access["keep"]["daily"] == 7
 
 
+@pytest.mark.parametrize(
+    ("place", "folder"),
+    [
+        ("s3:https://s3.example.com/bucket", ""),
+        ("/srv/points/", "/srv/points"),
+        ("", "/var/lib/memcloud/mc/backups"),
+    ],
+)
+def test_a_folder_of_the_node_is_told_with_the_batch(run, tmp_path, place, folder):
+    path = tmp_path / "hosts.yml"
+    path.write_text(path.read_text().replace("s3:https://s3.example.com/bucket", f'"{place}"'))
+    run.task_vars["hostvars"]._inventory.refresh_inventory()
+    assert batch_of(run)["platform"]["backup_folder"] == folder
+
+
 @pytest.mark.parametrize("asked", [True, False])
 def test_an_operation_gets_the_access_only_when_it_needs_it(run, asked):
     batch = batch_of(run)

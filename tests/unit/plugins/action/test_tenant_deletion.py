@@ -152,3 +152,18 @@ def test_a_bucket_that_cannot_be_asked_is_a_failure(
     assert result["failed"]
     assert "boto3 is missing" in result["msg"]
     assert kinds(result["report"]["left"]) == ["restore points"]
+
+
+@pytest.mark.parametrize("allowed", ["nothing", "what a node may"])
+def test_credentials_that_may_not_remove_are_a_failure(
+    tmp_path: Path, s3: Storage, allowed: str
+) -> None:
+    nobody = {"AWS_ACCESS_KEY_ID": "AKIANOBODY", "AWS_SECRET_ACCESS_KEY": "nothing"}
+    credentials = s3.node if allowed != "nothing" else nobody
+    purge = Purge(tmp_path, s3, BUCKET, platform_backup_prune_environment=credentials)
+    before = purge.stored()
+    result = purge.run()
+    assert result["failed"]
+    assert kinds(result["report"]["left"]) == ["restore points"]
+    assert result["report"]["locked"] == []
+    assert set(before) <= set(purge.stored())

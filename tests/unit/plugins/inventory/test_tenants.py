@@ -19,6 +19,10 @@ from controller_side import Run, write_inventory
 TWO_NODES = (
     "nodes: {hosts: {node1: {ansible_connection: local}, node-2: {ansible_host: 192.0.2.7}}}"
 )
+IN_LINE = (
+    "all: {vars: {platform_domain: inline.example}}\n"
+    "nodes: {hosts: {node1: {ansible_connection: local}}}\n"
+)
 
 
 def value(run: Run, host: str, name: str) -> Any:
@@ -181,3 +185,44 @@ def test_entries_made_by_hand_are_told_apart_until_they_are_complete(tmp_path: P
         )
     )
     assert run.groups()["tenants_incomplete"] == ["bare", "keyless"]
+
+
+@pytest.mark.parametrize(
+    ("files", "domain"),
+    [
+        ({}, "memcloud.localhost"),
+        ({"nodes_DOT_yml": IN_LINE}, "inline.example"),
+        ({"group_vars__all_DOT_yml": "platform_domain: all.example\n"}, "all.example"),
+        (
+            {
+                "nodes_DOT_yml": IN_LINE,
+                "group_vars__all__platform_DOT_yml": "platform_domain: all.example\n",
+                "group_vars__tenants_DOT_yml": "platform_domain: tenants.example\n",
+            },
+            "tenants.example",
+        ),
+    ],
+)
+def test_a_hostname_that_another_tenant_has_by_default_is_told(
+    tmp_path: Path, files: dict[str, str], domain: str
+) -> None:
+    run = Run(
+        write_inventory(
+            tmp_path,
+            **files,
+            host_vars__acme_DOT_yml="tenant_tier: pro\n",
+            host_vars__globex_DOT_yml=f"tenant_hostname: acme.{domain}\n",
+        )
+    )
+    assert run.task_vars("globex")["memcloud_entry_problems"] == {
+        "acme": f"tenant_hostname: acme.{domain} is that of globex too; each tenant needs its own",
+        "globex": f"tenant_hostname: acme.{domain} is that of acme too; each tenant needs its own",
+    }
+
+
+def test_names_that_yaml_would_read_as_something_else_are_names(tmp_path: Path) -> None:
+    names = ["0x1f", "1", "1e5", "2026-01-01", "3com", "no", "null"]
+    run = Run(write_inventory(tmp_path, **{f"host_vars__{name}_DOT_yml": "" for name in names}))
+    assert run.groups()["tenants"] == names
+    for name in names:
+        assert [host.name for host in run.inventory.get_hosts(name)] == [name]

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import (
-    Repository,
-    is_local,
-)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import Repository
+from ansible_collections.memcloud.memmachine.plugins.module_utils._storage_place import is_local
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import shutil
 import sys
 
 import pytest
@@ -77,7 +78,7 @@ def world(node, monkeypatch, tmp_path):
     for module in (_backup, _restore, _verify):
         monkeypatch.setattr(module, "Session", FakeSession)
     for module in (_backup, _restore):
-        monkeypatch.setattr(module, "server_versions", lambda job: SERVERS)
+        monkeypatch.setattr(module, "server_versions", lambda job, images: SERVERS)
     monkeypatch.setattr(_backup, "wait_for_postgres", lambda *args: None)
     monkeypatch.setattr(_backup, "check_store", lambda engine, desired, point, urgent: None)
 
@@ -305,6 +306,85 @@ def test_a_departing_tenant_is_stopped_and_refuses(world):
     assert not any(container["State"]["Running"] for container in containers)
 
 
+def test_restore_points_that_are_gone_are_told_by_the_next(world):
+    assert "gone" not in act(world, _backup.Backup())["message"]
+    shutil.rmtree(world.data_dir / f"backups/acme-{UID[:8]}")
+    url = world.data_dir / f"backups/acme-{UID[:8]}"
+    assert act(world, _backup.Backup())["message"].endswith(
+        f"; the earlier restore points are gone from {url}, this one is the first"
+    )
+    assert "gone" not in act(world, _backup.Backup())["message"]
+
+
+def test_semantic_memories_are_not_overwritten_without_force_either(world, monkeypatch):
+    act(world, _backup.Backup())
+    counted = {"episodes": {}, "semantic": {"ci/a": {"count": 3, "digest": "9"}}}
+    monkeypatch.setattr(FakeSession, "counted", counted)
+    assert "has 3 memories, which a restore replaces" in act(world, _restore.Restore())["error"]
+
+
+def test_a_departed_tenant_is_not_brought_back_by_the_way(world):
+    act(world, _backup.Depart())
+    since = world.record("acme")["departed"]
+    words = (
+        f"acme: was stopped on this node at {since} to be moved; what it stored here from now on "
+        "would be lost. Finish with move_tenant -e tenant=acme, or have it stay here with "
+        "resume_tenant -e tenant=acme. Nothing was touched"
+    )
+    world.engine.calls.clear()
+    assert world.plan("acme")["acme"].error == words
+    assert world.converge("acme")["acme"].error == words
+    assert act(world, _backup.Backup())["error"] == words
+    assert names(world) == []
+    # A move that was killed is run again.
+    assert "error" not in act(world, _backup.Depart())
+    # An operator says that it stays, or it is taken off this node.
+    assert world.plan("acme", tenant_state="deleted")["acme"].error == ""
+    assert "tenant acme: stays here, though it was stopped to be moved" in [
+        drift.words() for drift in world.plan("acme", settle=True)["acme"].drift
+    ]
+    assert world.converge("acme", settle=True)["acme"].error == ""
+    assert "departed" not in world.record("acme")
+    assert world.record("acme")["state"] == "running"
+    assert world.plan("acme")["acme"].drift == []
+
+
+def test_a_departure_that_fails_leaves_the_tenant_where_it_is(world, monkeypatch):
+    def full(*_arguments):
+        raise MemcloudError("acme: the disk is full")
+
+    monkeypatch.setattr(_backup, "_store", full)
+    assert "the disk is full" in act(world, _backup.Depart())["error"]
+    assert "departed" not in world.record("acme")
+    assert world.plan("acme")["acme"].drift == []
+
+
+def test_a_sleeping_tenant_is_restored_and_sleeps_on(world):
+    act(world, _backup.Backup())
+    path = world.data_dir / "tenants/acme/state.json"
+    asleep = {**world.record("acme"), "asleep": "2026-11-22T03:00:00Z"}
+    path.write_text(json.dumps(asleep))
+    assert world.converge("acme")["acme"].error == ""
+    assert world.record("acme")["state"] == "paused"
+    assert "error" not in act(world, _restore.Restore(), force=True)
+    assert world.record("acme")["asleep"] and world.record("acme")["state"] == "paused"
+    containers = world.engine.found_containers.values()
+    assert not any(container["State"]["Running"] for container in containers)
+    assert world.plan("acme")["acme"].drift == []
+
+
+def test_a_restored_tenant_stays_on_the_images_that_it_was_proved_on(world):
+    act(world, _backup.Backup())
+    path = world.data_dir / "tenants/acme/state.json"
+    path.write_text(json.dumps({**world.record("acme"), "images": {"memmachine": "sha256:other"}}))
+    assert "error" not in act(world, _restore.Restore(), force=True)
+    assert world.record("acme")["images"] == {
+        "postgres": "sha256:p",
+        "neo4j": "sha256:n",
+        "memmachine": "sha256:m",
+    }
+
+
 @pytest.mark.parametrize("found", [True, False])
 def test_a_verification_leaves_evidence_and_nothing_else(world, monkeypatch, found):
     act(world, _backup.Backup())
@@ -330,7 +410,7 @@ def test_a_verification_leaves_evidence_and_nothing_else(world, monkeypatch, fou
     assert len(world.engine.found_networks) == 2
     assert len(world.engine.found_volumes) == 2
     started = [name for name in names(world) if name.startswith("start") and "verify" in name]
-    assert started == [f"start mc-acme-verify-{role}" for role in ("postgres", "neo4j", "app")]
+    assert started == [f"start mc-verify-{UID}-{role}" for role in ("postgres", "neo4j", "app")]
 
 
 class FakeExecution:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
@@ -13,12 +15,15 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._desired impor
     desired_tenant,
     overruled,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._forward import forward_text
+from ansible_collections.memcloud.memmachine.plugins.module_utils._names import RESERVED
 
 sys.path.insert(0, os.path.dirname(__file__))
 import tenant_data
 
 FACTS = Facts(3, {"postgres": "sha256:p", "neo4j": "sha256:n", "memmachine": "sha256:m"}, cpus=2)
 MIB = 1024**2
+ROLES = Path(__file__).parents[4] / "roles"
 
 
 def desired(facts=FACTS, with_secrets=False, **variables):
@@ -45,6 +50,46 @@ def test_three_containers_two_networks_two_volumes():
         "mc-acme-01234567-postgres",
         "mc-acme-01234567-neo4j",
     ]
+
+
+def names_of(name, uid):
+    """Everything on a node that is called after a tenant, by the place where names must differ."""
+    state = desired(name=name, tenant_uid=uid)[0]
+    later = desired(dataclasses.replace(FACTS, generation=2), name=name, tenant_uid=uid)[0]
+    route = next(json.loads(f.content) for f in state.files if "/dynamic/" in f.path)["http"]
+    forward = json.loads(forward_text(name, f"{name}.example.com", "192.0.2.1", 443, True, 1.0))
+    moved = {kind: set(forward["http"][kind]) for kind in ("routers", "middlewares", "services")}
+    return {
+        "containers": {c.name for c in state.containers},
+        "networks": {n.name for n in state.networks},
+        "volumes": {v.name for v in (*state.volumes, *later.volumes)},
+        "files": {f.path for f in state.files} | set(state.absent),
+        **{kind: set(entries) | moved.get(kind, set()) for kind, entries in route.items()},
+    }
+
+
+def test_nothing_of_a_tenant_has_the_name_of_anothers_or_of_the_platforms():
+    tenants = [
+        *("a", "a-b", "a-app", "a-data", "a-postgres", "a-neo4j", "a-gate", "a-mcp", "a-verify2"),
+        *("a-01234567", "a-01234567-postgres", "a-postgres-g2", "a-moved-until", "app", "1", "1-1"),
+        *("gate", "edge", "keeper", "demo", "check", "memcloud", "mc", "platform-0"),
+    ]
+    owners = {}
+    for number, name in enumerate(tenants):
+        for place, names in names_of(name, f"{number:08x}01234567").items():
+            for owned in names:
+                assert owners.setdefault((place, owned), name) == name
+    taken = {owned for place, owned in owners if place in ("containers", "networks")}
+    roles = [
+        (ROLES / name / "tasks").glob("*.yml") for name in ("docker_node", "edge", "demo_model")
+    ]
+    text = "".join(path.read_text() for paths in roles for path in paths)
+    own = set(re.findall(r'name: "{{ \w+ }}-([a-z-]+)"', text))
+    assert own == {"node", "gate", "keeper", "edge", "demo-model"}
+    assert not {f"mc-{name}" for name in own | {"check"}} & taken
+    assert set(re.findall(r"dynamic/(\w+)\.yml", text)) == {"node"}
+    assert "node" in RESERVED
+    assert set(re.findall(r"certs/([a-z-]+)", text)) == {"platform-", "acme-server-ca"}
 
 
 def test_every_container_is_confined():

@@ -108,3 +108,26 @@ def test_shared_uids_and_hostnames_are_problems_of_each_tenant() -> None:
     assert sorted(problems) == ["a", "b", "e", "f"]
     assert problems["a"] == "tenant_uid: 1 is that of b too; each tenant needs its own"
     assert "that of e too" in problems["f"]
+
+
+def test_a_hostname_is_shared_with_a_tenant_that_has_none_of_its_own() -> None:
+    fleet = {
+        "acme": {},
+        "globex": {"tenant_hostname": " Acme.Example.com "},
+        "other": {"platform_domain": "other.example.com", "tenant_hostname": ""},
+        "gone": {"tenant_state": "deleted"},
+        "kept": {"tenant_hostname": "gone.example.com"},
+        "same": {"tenant_hostname": "other.other.example.com"},
+    }
+    words = "tenant_hostname: {} is that of {} too; each tenant needs its own"
+    of_its_own = {
+        "other": words.format("other.other.example.com", "same"),
+        "same": words.format("other.other.example.com", "other"),
+    }
+    assert duplicates(fleet, "example.com") == {
+        "acme": words.format("acme.example.com", "globex"),
+        "globex": words.format("acme.example.com", "acme"),
+        **of_its_own,
+    }
+    assert duplicates(fleet, "{{ domain }}.com") == of_its_own
+    assert duplicates(fleet) == of_its_own

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import http.server
+import json
 import os
+import ssl
+import subprocess
 import sys
+import threading
 
 import pytest
+from ansible_collections.memcloud.memmachine.plugins.module_utils._certificates import (
+    ensure_ca,
+    ensure_leaf,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import VariableError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._model_check import check_model
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import NodeState
@@ -37,16 +46,15 @@ def check(tmp_path, monkeypatch):
     (tmp_path / "checked").mkdir()
 
     def run(answer, **variables):
-        platform, tenant, secrets = tenant_data.make(
-            tmp_path,
-            platform_model_base_url=URL,
-            platform_model_api_key="sk-secret-of-the-model",
-            platform_embedder_model="embed",
-            platform_embedder_dimensions=768,
-            platform_language_model="chat",
-            **variables,
-        )
-        engine = Engine(answer)
+        usual = {
+            "platform_model_base_url": URL,
+            "platform_model_api_key": "sk-secret-of-the-model",
+            "platform_embedder_model": "embed",
+            "platform_embedder_dimensions": 768,
+            "platform_language_model": "chat",
+        }
+        platform, tenant, secrets = tenant_data.make(tmp_path, **{**usual, **variables})
+        engine = Engine(answer) if isinstance(answer, dict) else answer
         check_model(engine, NodeState(str(tmp_path)), platform, tenant, secrets, "image")
         return engine
 
@@ -93,3 +101,216 @@ def test_a_refusal_names_the_variable(check, tmp_path, answer, variable, words):
     assert caught.value.variable == variable
     assert words in str(caught.value)
     assert os.listdir(tmp_path / "checked") == []
+
+
+KEY = "sk-secret-of-the-model"
+VECTOR = json.dumps({"data": [{"embedding": [0.5] * 768}]})
+CHAT = json.dumps({"choices": [{"message": {"content": "b"}}]})
+
+
+class Provider(http.server.BaseHTTPRequestHandler):
+    """A model provider whose answer to each path is told."""
+
+    answers: dict[str, tuple[int, str]] = {}
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        status, text = self.answers[self.path]
+        if self.headers["Authorization"] != f"Bearer {KEY}":
+            status, text = 500, "the key did not arrive"
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *words):
+        pass
+
+
+class Interpreter:
+    """Runs what the container would run, with this Python, and reads it as the engine does."""
+
+    def run_once(self, owner, network, container, timeout):
+        (mount,) = container.mounts
+        *options, program = container.entrypoint[1:]
+        assert program.count('"/run/memcloud/') == 1
+        program = program.replace('"/run/memcloud/', f'"{mount.source}/')
+        done = subprocess.run(
+            [sys.executable, *options, program],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=True,
+        )
+        assert done.stderr == ""
+        return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def provider(monkeypatch):
+    """Its address, until the end of the test."""
+    answers = {"/v1/embeddings": (200, VECTOR), "/v1/chat/completions": (200, CHAT)}
+    monkeypatch.setattr(Provider, "answers", answers)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def url_of(server, scheme="http"):
+    return f"{scheme}://127.0.0.1:{server.server_address[1]}/v1"
+
+
+def refusal(check, url):
+    """The variable and the words of what the check says of a provider."""
+    with pytest.raises(VariableError) as caught:
+        check(Interpreter(), platform_model_base_url=url)
+    assert KEY not in str(caught.value)
+    return caught.value.variable, caught.value.message
+
+
+def test_a_real_provider_passes(check, provider, tmp_path):
+    check(Interpreter(), platform_model_base_url=url_of(provider))
+    assert len(os.listdir(tmp_path / "checked")) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "text", "variable", "words"),
+    [
+        (
+            "/embeddings",
+            401,
+            f"no such key: {KEY}",
+            "platform_model_api_key",
+            "is refused by {url}/embeddings (401): give a key that is valid there. "
+            "no such key: ***",
+        ),
+        (
+            "/embeddings",
+            404,
+            "no such model",
+            "platform_embedder_model",
+            "{url}/embeddings answers 404: no such model",
+        ),
+        (
+            "/chat/completions",
+            404,
+            "no such model",
+            "platform_language_model",
+            "{url}/chat/completions answers 404: no such model",
+        ),
+        (
+            "/embeddings",
+            200,
+            VECTOR.replace(", 0.5", "", 384),
+            "platform_embedder_dimensions",
+            "is 768, but embed at {url} gives vectors of 384: set it (or "
+            "tenant_embedder_dimensions) to 384",
+        ),
+        (
+            "/embeddings",
+            200,
+            "<html>Welcome</html>",
+            "platform_model_base_url",
+            "{url}/embeddings answers, but not as OpenAI's API does: <html>Welcome</html>. "
+            "Give the address that this API begins at; it often ends in /v1",
+        ),
+        (
+            "/chat/completions",
+            200,
+            '{"ok": true}',
+            "platform_model_base_url",
+            "{url}/chat/completions answers, but not as OpenAI's API does: "
+            '{{"ok": true}}. Give the address that this API begins at; it often ends in /v1',
+        ),
+    ],
+)
+def test_what_a_real_provider_answers(check, provider, path, status, text, variable, words):
+    provider.RequestHandlerClass.answers["/v1" + path] = (status, text)
+    url = url_of(provider)
+    assert refusal(check, url) == (variable, words.format(url=url))
+
+
+def test_nobody_listens(check, provider):
+    url = url_of(provider)
+    provider.shutdown()
+    provider.server_close()
+    assert refusal(check, url) == (
+        "platform_model_base_url",
+        f"{url}/embeddings cannot be reached from a tenant's network: "
+        "[Errno 111] Connection refused. A server on the node or in its LAN must be listed in "
+        "platform_model_endpoints",
+    )
+
+
+def test_a_certificate_that_nobody_knows(check, provider, tmp_path):
+    (tmp_path / "certs").mkdir()
+    ensure_ca(str(tmp_path / "ca"), "nobody's")
+    leaf = ensure_leaf(str(tmp_path / "ca"), str(tmp_path / "certs"), "model.example.com")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(leaf.path)
+    provider.socket = context.wrap_socket(provider.socket, server_side=True)
+    variable, words = refusal(check, url_of(provider, "https"))
+    assert variable == "platform_model_base_url"
+    assert "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed" in words
+
+
+BEDROCK = {
+    "platform_model_provider": "bedrock",
+    "platform_model_base_url": "",
+    "platform_model_api_key": "",
+    "platform_model_region": "eu-central-1",
+    "platform_model_access_key_id": "AKIA0",
+    "platform_model_secret_access_key": "secret-of-bedrock",
+    "platform_embedder_model": "amazon.titan-embed-text-v2:0",
+    "platform_embedder_dimensions": 1024,
+    "platform_language_model": "eu.amazon.nova-lite-v1:0",
+}
+
+
+def test_bedrock_is_tried_once_with_its_keys_in_a_file(check):
+    engine = check({"status": 200, "size": 1024}, **BEDROCK)
+    ((_owner, _network, container),) = engine.runs
+    assert json.loads(engine.request)["secret_access_key"] == "secret-of-bedrock"
+    assert "secret-of-bedrock" not in repr(container)
+    assert check({"status": 0}, **BEDROCK).runs == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "variable", "words"),
+    [
+        (
+            {"status": 200, "size": 512, "step": "language"},
+            "platform_embedder_dimensions",
+            "is 1024, but amazon.titan-embed-text-v2:0 gives vectors of 512: set it (or "
+            "tenant_embedder_dimensions) to 512",
+        ),
+        (
+            {"status": 403, "text": "The security token is invalid.", "step": "embedder"},
+            "platform_model_access_key_id",
+            "Amazon Bedrock in eu-central-1 refuses amazon.titan-embed-text-v2:0: The security "
+            "token is invalid. Give keys that are valid there and may invoke it",
+        ),
+        (
+            {"status": 0, "text": "Could not connect", "step": "embedder"},
+            "platform_model_region",
+            "Amazon Bedrock in eu-central-1 cannot be reached from a tenant's network: Could not "
+            "connect",
+        ),
+        (
+            {"status": 404, "text": "no such model", "step": "embedder"},
+            "platform_embedder_model",
+            "Amazon Bedrock in eu-central-1 answers for amazon.titan-embed-text-v2:0: no such "
+            "model",
+        ),
+        (
+            {"status": 404, "text": "no such model", "step": "language"},
+            "platform_language_model",
+            "Amazon Bedrock in eu-central-1 answers for eu.amazon.nova-lite-v1:0: no such model",
+        ),
+    ],
+)
+def test_what_bedrock_answers(check, answer, variable, words):
+    with pytest.raises(VariableError) as caught:
+        check(answer, **BEDROCK)
+    assert (caught.value.variable, caught.value.message) == (variable, words)

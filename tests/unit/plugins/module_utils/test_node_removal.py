@@ -139,6 +139,46 @@ def test_node_whose_engine_is_gone_is_cleaned_too(node, engine, tmp_path):
     assert engine.deleted == []
 
 
+def test_what_an_engine_that_does_not_answer_may_hold_is_not_deleted_without_a_word(
+    node, engine, tmp_path
+):
+    for name in ("globex", "acme"):
+        (tmp_path / "var/memcloud/zz/tenants" / name).mkdir(parents=True)
+    gone = dataclasses.replace(node, docker_host=f"unix://{tmp_path}/gone.sock", data=False)
+    with pytest.raises(RemovalError) as refused:
+        plan(gone)
+    assert str(refused.value) == (
+        f"node1: the engine at unix://{tmp_path}/gone.sock does not answer, and it may hold the "
+        "memories of acme, globex. Nothing was touched. Start the engine and run again. To delete "
+        "them for good, run again with -e remove_data=true"
+    )
+    del engine.answers["/volumes"]  # it answers, with an error
+    with pytest.raises(RemovalError, match="does not answer, and it may hold"):
+        plan(dataclasses.replace(node, data=False))
+    engine.answers["/volumes"] = {"Volumes": None}
+    assert f"directory {node.data_dir}" in remove(dataclasses.replace(node, data=False))
+
+
+def test_restore_points_are_not_deleted_without_a_word(node, engine, tmp_path):
+    folder = tmp_path / "var/memcloud/zz/backups"
+    (folder / "acme-01234567").mkdir(parents=True)
+    engine.answers["/volumes"] = {"Volumes": None}
+    points = f"{folder} holds the restore points of acme-01234567. Nothing was touched. "
+    rest = "To delete them for good, run again with -e remove_data=true"
+    with pytest.raises(RemovalError) as refused:
+        plan(dataclasses.replace(node, data=False))
+    assert str(refused.value) == f"node1: {points}{rest}"
+    (tmp_path / "var/memcloud/zz/tenants/acme").mkdir(parents=True)
+    gone = f"unix://{tmp_path}/gone.sock"
+    with pytest.raises(RemovalError) as refused:
+        plan(dataclasses.replace(node, docker_host=gone, data=False))
+    assert str(refused.value) == (
+        f"node1: the engine at {gone} does not answer, and it may hold the memories of acme; "
+        f"{points}Start the engine and run again. {rest}"
+    )
+    assert f"directory {node.data_dir}" in remove(dataclasses.replace(node, docker_host=gone))
+
+
 def test_engine_that_we_did_not_bring_stays(node):
     words = remove(dataclasses.replace(node, engine=True))
     assert not {"the Docker Engine", "the engine of the platform"} & set(words)

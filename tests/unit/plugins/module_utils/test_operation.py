@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -11,7 +13,7 @@ import threading
 import time
 
 import pytest
-from ansible_collections.memcloud.memmachine.plugins.module_utils import _job
+from ansible_collections.memcloud.memmachine.plugins.module_utils import _job, _stated
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
@@ -50,9 +52,10 @@ class Work(Operation):
         return {"message": "done"}
 
 
-def work_on(node, operation, **variables):
+def work_on(node, operation, age=0, **variables):
     given = {"platform_tls_mode": "off", "tenant_uid": "0" * 8 + "abcdef01", **variables}
     platform, tenant, secrets = tenant_data.make(node.data_dir, "acme", **given)
+    platform["run"] = {"who": "ben@desk", "playbook": "work_tenant", "age": age}
     return operate(Node(platform, "ben@desk"), operation, [tenant], {"acme": secrets}, {}, {})[0]
 
 
@@ -179,9 +182,8 @@ def test_volumes_of_an_abandoned_generation_go_and_those_that_are_kept_stay(node
 
     class NextGeneration(Work):
         def run(self, job):
-            job.record["generation"] = 2
-            job.record["previous"] = {"generation": 1}
-            job.bring()
+            job.bring(generation=2)
+            job.record.update(generation=2, previous={"generation": 1})
             return {}
 
     assert "error" not in work_on(node, NextGeneration())
@@ -197,3 +199,148 @@ def test_volumes_of_an_abandoned_generation_go_and_those_that_are_kept_stay(node
     assert len(node.engine.found_volumes) == 2
     assert all(name.endswith("-g2") for name in node.engine.found_volumes)
     assert not node.plan("acme")["acme"].drift
+
+
+ONE, TWO = ([{"name": "default", "sha256": sha * 32}] for sha in ("ab", "cd"))
+
+
+def test_an_older_run_does_not_undo_what_a_newer_one_brought(node):
+    node.converge("acme")
+    assert "error" not in work_on(node, Work(), 7200, tenant_api_keys=ONE)
+    assert "error" not in work_on(node, Work(), 60, tenant_api_keys=TWO)
+    gate = (node.data_dir / "gate/tenants/acme.json").read_text()
+    node.engine.calls.clear()
+    answer = work_on(node, Work(), 3600, tenant_api_keys=ONE)
+    assert answer["error"] == (
+        "acme: work_tenant of ben@desk changed it after this run had read its entry, which it "
+        "would undo: run this again. Nothing was touched"
+    )
+    assert node.engine.calls == []
+    assert (node.data_dir / "gate/tenants/acme.json").read_text() == gate
+    # The same inputs undo nothing, whenever they were read; and the next run counts again.
+    assert "error" not in work_on(node, Work(), 3600, tenant_api_keys=TWO)
+    assert "error" not in work_on(node, Work(), 0, tenant_api_keys=ONE)
+    # Calls take their time to reach a node.
+    assert "error" not in work_on(node, Work(), 30, tenant_api_keys=TWO)
+
+
+def test_what_was_read_before_the_node_was_booted_cannot_be_compared(node, monkeypatch, tmp_path):
+    node.converge("acme")
+    assert "error" not in work_on(node, Work(), 0, tenant_api_keys=ONE)
+    (tmp_path / "boot_id").write_text("another\n")
+    monkeypatch.setattr(_stated, "_BOOT", str(tmp_path / "boot_id"))
+    assert "error" not in work_on(node, Work(), 3600, tenant_api_keys=TWO)
+
+
+def test_a_deployment_that_began_earlier_does_not_undo_it_either(node):
+    node.converge("acme")
+    paused = {"tenant_state": "paused", "tenant_wake": False}
+    assert "error" not in work_on(node, Work(), 20, **paused)
+    made, tenants, secrets = node.made(["acme"], {})
+    made.began = _stated.began({"age": 3600})
+    (result,) = made.converge(tenants, secrets)
+    assert "changed it after this run had read its entry" in result.error
+
+
+def test_another_root_key_is_refused_before_anything_is_touched(node):
+    node.converge("acme")
+    node.engine.calls.clear()
+    other = base64.b64encode(hashlib.sha256(b"another root key").digest()).decode()
+    answer = work_on(node, Work(), platform_root_keys={1: other})
+    assert answer["error"] == (
+        "acme: platform_root_keys: version 1 is not the root key that this node's passwords come "
+        "from. Nothing was touched: give the run the right key (a new key needs a new version "
+        "number)"
+    )
+    assert node.engine.calls == []
+    assert "operation" not in node.record("acme")
+
+
+def test_a_tenant_that_its_node_does_not_know_is_to_be_deployed_first(node):
+    answer = work_on(node, Work())
+    assert answer["error"] == (
+        "acme: its node has no record of it: run deploy_tenant for it first. Nothing was touched"
+    )
+
+
+def test_what_a_killed_operation_beside_the_tenant_left_goes_and_the_tenant_serves_on(node):
+    class Beside(Work):
+        touches = False
+
+        def run(self, job):
+            job.state.claim_slot(job.stand_in, job.stand_in, "10.192.0.0/14", "ben@desk")
+            pathlib.Path(job.work, "point").mkdir()
+            job.bring = job.clean = None  # as after SIGKILL
+            raise KeyboardInterrupt
+
+    def slots():
+        return list(json.loads((node.data_dir / "node.json").read_text())["slots"])
+
+    node.converge("acme")
+    with pytest.raises(TypeError):
+        work_on(node, Beside())
+    assert slots() == ["00000000abcdef01", "verify-00000000abcdef01"]
+    node.engine.calls.clear()
+    assert node.converge("acme")["acme"].error == ""
+    assert node.engine.calls == []
+    assert slots() == ["00000000abcdef01"]
+    assert not (node.data_dir / "tenants/acme/work").exists()
+    assert "operation" not in node.record("acme")
+
+
+def test_volumes_that_are_gone_are_not_replaced_by_empty_ones(node):
+    node.converge("acme")
+    del node.engine.found_volumes["mc-acme-00000000-postgres"]
+    node.engine.found_containers["mc-acme-postgres"]["State"]["Running"] = False
+    words = (
+        "acme: mc-acme-00000000-postgres is gone from its node; its memories were there, and a new "
+        "volume would be empty."
+    )
+    assert node.plan("acme")["acme"].error.startswith(words)
+    assert node.converge("acme")["acme"].error.startswith(words)
+    assert "create_volume" not in [call[0] for call in node.engine.calls]
+    assert words in work_on(node, Work())["error"]
+    # A deletion goes on.
+    assert node.plan("acme", tenant_state="deleted")["acme"].error == ""
+
+
+def lose_record(node):
+    (node.data_dir / "tenants/acme/state.json").unlink()
+    node.engine.calls.clear()
+
+
+class SecondGeneration(Work):
+    def run(self, job):
+        job.bring(generation=2)
+        job.record.update(generation=2, previous={"generation": 1, "keep_until": "2999"})
+        return {}
+
+
+def test_a_lost_record_is_read_from_the_volumes_that_are_there(node):
+    node.converge("acme")
+    assert "error" not in work_on(node, SecondGeneration())
+    for role in ("postgres", "neo4j"):
+        del node.engine.found_volumes[f"mc-acme-00000000-{role}"]
+    lose_record(node)
+    result = node.converge("acme")["acme"]
+    assert result.error == ""
+    assert sorted(node.engine.found_volumes) == [
+        f"mc-acme-00000000-{role}-g2" for role in ("neo4j", "postgres")
+    ]
+    assert not {call[0] for call in node.engine.calls} & {"create_volume", "remove_volume"}
+    assert node.record("acme")["generation"] == 2
+    assert node.plan("acme")["acme"].drift == []
+
+
+def test_a_lost_record_and_two_states_of_the_memories_are_not_decided_between(node):
+    node.converge("acme")
+    assert "error" not in work_on(node, SecondGeneration())
+    lose_record(node)
+    words = (
+        "acme: its record (state.json) is gone from its node, which has more than one state of its "
+        "memories: mc-acme-00000000-postgres, mc-acme-00000000-postgres-g2 (and the same of neo4j)."
+    )
+    assert node.plan("acme")["acme"].error.startswith(words)
+    assert node.converge("acme")["acme"].error.startswith(words)
+    assert node.engine.calls == []
+    assert len(node.engine.found_volumes) == 4

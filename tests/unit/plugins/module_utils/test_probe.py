@@ -8,6 +8,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from ansible_collections.memcloud.memmachine.plugins.module_utils import _probe
 from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api import wait_for_router
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import (
@@ -125,6 +126,16 @@ def test_it_waits_for_a_server_that_is_starting(server):
     prober.wait_ready()
     prober.round_trip()
     assert server.memories == {}
+
+
+def test_it_waits_for_its_turn_among_the_clients_of_the_tenant(server, monkeypatch):
+    monkeypatch.setattr(_probe, "_TURN_SECONDS", 0.01)
+    server.fail = {"memories": [429, 429], "search": [429], "list": [429]}
+    probe(server).round_trip()
+    assert server.memories == {}
+    server.fail = {"memories": [429] * 1000}
+    with pytest.raises(ProbeError, match="429"):
+        probe(server, deadline=0.1).round_trip()
 
 
 def test_no_server_is_said_with_what_came_back(server):

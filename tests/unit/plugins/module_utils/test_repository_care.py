@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils._repository_care import care
-from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import Repository
+from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import (
+    Refused,
+    Repository,
+)
 
 pytestmark = pytest.mark.usefixtures("quick_repositories")
 KEEP = {"hourly": 0, "daily": 1, "weekly": 0, "monthly": 0}
@@ -39,6 +43,68 @@ def test_they_are_listed(repositories: dict[str, dict[str, Any]]) -> None:
     assert len(found["acme"]["points"]) == 3
     assert found["globex"]["points"] == []
     assert "error" not in found["globex"]
+
+
+def test_points_that_a_node_knows_of_and_that_are_gone_are_an_error(
+    repositories: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    for name, url in (("globex", str(tmp_path / "globex")), ("initech", "/elsewhere")):
+        repositories.setdefault(name, {**repositories["globex"], "url": str(tmp_path / name)})
+        repositories[name]["data_dir"] = str(tmp_path)
+        record = tmp_path / "tenants" / name / "state.json"
+        record.parent.mkdir(parents=True)
+        point = {"id": "4ec480f2", "taken": "2026-11-20T03:00:00Z", "url": url}
+        record.write_text(json.dumps({"restore_point": point}))
+    found = answers("check", repositories)
+    assert found["globex"]["error"].endswith(
+        "They are gone: its node stored 4ec480f2 there at 2026-11-20T03:00:00Z. Find out who "
+        "removed them, or put the place back; backup_tenant begins anew"
+    )
+    assert "error" not in found["initech"]  # whose place is another one now
+    assert "error" not in found["acme"]
+
+
+def test_they_are_opened_with_the_present_root_key(
+    repositories: dict[str, dict[str, Any]],
+) -> None:
+    for access in repositories.values():
+        access["passwords"] = ["two", "one"]
+    found = answers("open", repositories)
+    assert found["acme"]["changed"]
+    assert found["acme"]["message"] == "its restore points take the password of the new root key"
+    assert not found["globex"]["changed"]
+    assert found["globex"]["message"] == "has no restore points"
+    for access in repositories.values():
+        access["passwords"] = ["two"]
+    again = answers("open", repositories)["acme"]
+    assert not again["changed"]
+    assert again["message"] == "its restore points open with its present root key"
+
+
+@pytest.mark.parametrize(
+    ("action", "advice"),
+    [
+        ("open", "reading, and adding a password, is what platform_backup_environment must allow"),
+        (
+            "prune",
+            "removing needs platform_backup_prune_environment, and nothing under object lock goes "
+            "before its time",
+        ),
+    ],
+)
+def test_what_the_place_refuses_is_said_with_the_variable_to_correct(
+    repositories: dict[str, dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    action: str,
+    advice: str,
+) -> None:
+    def refuse(_repository: Repository) -> None:
+        raise Refused("acme: restic cat: access denied")
+
+    monkeypatch.setattr(Repository, "open", refuse)
+    assert answers(action, repositories)["acme"]["error"] == (
+        f"acme: restic cat: access denied. These credentials may not do this: {advice}"
+    )
 
 
 def test_a_check_mode_prunes_nothing(repositories: dict[str, dict[str, Any]]) -> None:

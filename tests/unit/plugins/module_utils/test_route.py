@@ -169,6 +169,9 @@ def test_certificate_is_the_hostnames_own():
         {"hostname": "Acme.example.com"},
         {"hostname": ""},
         {"hostname": "-acme.example.com"},
+        {"hostname": "acme.example.com\n"},
+        {"tenant": "acme\n"},
+        {"app": "10.192.0.50:80\n"},
         {"tenant": "../acme"},
         {"tenant": "acme corp"},
         {"app": "10.192.0.50"},
@@ -210,7 +213,36 @@ def test_gate_entry_holds_hashes_and_state():
     }
 
 
-@pytest.mark.parametrize("other", ["acme-mcp", "acme-health", "acme-app", "acme-api"])
+@pytest.mark.parametrize("name", ["3com", "1", "1e5", "a" * 63])
+def test_every_label_is_a_tenant(name):
+    http = http_of(dataclasses.replace(ROUTE, tenant=name, hostname=f"{name}.example.com"))
+    assert f"{name}-api" in http["routers"]
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**63])
+@pytest.mark.parametrize("name", sorted(vars(LIMITS)))
+def test_a_number_that_traefik_cannot_take_is_refused(name, number):
+    limits = dataclasses.replace(LIMITS, **{name: number})
+    with pytest.raises(RouteError) as error:
+        traefik_dynamic(dataclasses.replace(ROUTE, limits=limits))
+    assert str(error.value) == (
+        f"acme: tenant_limits: {name} is {number}, which Traefik cannot take; correct it there, "
+        "or in the tier (platform_tiers)"
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "acme-mcp",
+        "acme-health",
+        "acme-app",
+        "acme-api",
+        "acme-gate",
+        "acme-moved-until",
+        "memcloud",
+    ],
+)
 def test_no_name_is_that_of_a_tenant_with_a_similar_name(other):
     mine, others = http_of(ROUTE), http_of(dataclasses.replace(ROUTE, tenant=other))
     for kind, entries in mine.items():

@@ -29,6 +29,9 @@ def hkdf(key: bytes, info: bytes, length: int) -> bytes:
     return out[:length]
 
 
+OTHER = base64.b64encode(bytes(range(1, 33))).decode()
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [
@@ -40,6 +43,8 @@ def hkdf(key: bytes, info: bytes, length: int) -> bytes:
         ({0: TEXT}, "as a version"),
         ({1.5: TEXT}, "as a version"),
         ({True: TEXT}, "as a version"),
+        ({"²": TEXT}, "has '²' as a version; versions are whole numbers from 1"),
+        ({1: TEXT, "1": OTHER}, "has one version twice, as a number and as text; take one of them"),
         ({1: None}, "empty or not text"),
         ({1: "  "}, "empty or not text"),
         ({1: 12345}, "empty or not text"),

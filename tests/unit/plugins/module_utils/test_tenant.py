@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import base64
-import copy
 import datetime
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +15,24 @@ import yaml
 from ansible_collections.memcloud.memmachine.plugins.module_utils import _tiers
 from ansible_collections.memcloud.memmachine.plugins.module_utils._defaults import load_defaults
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import VariableError
-from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import (
-    SUPPORTED_VERSIONS,
+from ansible_collections.memcloud.memmachine.plugins.module_utils._names import (
+    LABEL,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._neo4j import jvm_args, neo4j_conf
+from ansible_collections.memcloud.memmachine.plugins.module_utils._postgres import server_arguments
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import (
     KNOWN_VARIABLES,
     Platform,
     Tenant,
-    check_fleet,
-    parse_all,
     parse_platform,
     parse_tenant,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import parse_size
 
 ROOT_KEY = base64.b64encode(bytes(range(32))).decode()
 SHA256 = "ab" * 32
 NODES = ("node1", "node2")
-SPECS = Path(__file__).parents[4] / "roles" / "tenant" / "meta" / "argument_specs.yml"
+ROLES = Path(__file__).parents[4] / "roles"
+SPECS = ROLES / "tenant" / "meta" / "argument_specs.yml"
 
 
 def platform_variables(**changes: Any) -> dict[str, Any]:
@@ -107,7 +105,28 @@ BAD_TENANTS: list[tuple[dict[str, Any], str, str]] = [
     ({"tenant_hostname": "{{ x }}"}, "tenant_hostname", "no hostname"),
     ({"tenant_hostname": "a`) || PathPrefix(`/"}, "tenant_hostname", "no hostname"),
     ({"tenant_hostname": "acme.example.com."}, "tenant_hostname", "no hostname"),
+    (
+        {"tenant_hostname": "Memcloud.localhost"},
+        "tenant_hostname",
+        "is memcloud.localhost, which is platform_domain: its certificate is the edge's own for "
+        "hostnames that no tenant has. Give the tenant another hostname",
+    ),
+    (
+        {"tenant_hostname": "platform-0"},
+        "tenant_hostname",
+        "is platform-0, which is the name of a certificate file of the edge itself. Give the "
+        "tenant another hostname",
+    ),
+    ({"tenant_hostname": "acme-server-ca"}, "tenant_hostname", "certificate file of the edge"),
     ({"tenant_secret_epoch": 0}, "tenant_secret_epoch", "at least 1"),
+    ({"tenant_secret_epoch": "²"}, "tenant_secret_epoch", "must be a whole number, not text"),
+    ({"tenant_secret_epoch": "٣"}, "tenant_secret_epoch", "must be a whole number, not text"),
+    ({"tenant_secret_epoch": "9" * 5000}, "tenant_secret_epoch", "whole number, not text"),
+    (
+        {"tenant_owner": "a\nb"},
+        "tenant_owner",
+        "has a line break or another control character in it",
+    ),
     ({"tenant_secret_epoch": "many"}, "tenant_secret_epoch", "whole number"),
     ({"tenant_secret_epoch": None}, "tenant_secret_epoch", "is missing"),
     ({"tenant_secret_epoch": True}, "tenant_secret_epoch", "whole number"),
@@ -120,6 +139,21 @@ BAD_TENANTS: list[tuple[dict[str, Any], str, str]] = [
     ({"tenant_limits": {"burst": 0}}, "tenant_limits", "at least 1"),
     ({"tenant_limits": {"burst": True}}, "tenant_limits", "at least 1"),
     ({"tenant_limits": {"body_bytes": "huge"}}, "tenant_limits", "at least 1"),
+    (
+        {"tenant_limits": {"burst": 99999999999999999999}},
+        "tenant_limits",
+        "burst is 99999999999999999999; it must be at least 1 and at most 1000000",
+    ),
+    (
+        {"tenant_limits": {"body_bytes": "2g"}},
+        "tenant_limits",
+        "body_bytes is '2g'; it must be at least 1 and at most 1g",
+    ),
+    ({"tenant_limits": {"burst": "²"}}, "tenant_limits", "burst is '²'; it must be"),
+    ({"tenant_limits": ""}, "tenant_limits", "must be a mapping, not text"),
+    ({"tenant_limits": []}, "tenant_limits", "must be a mapping, not a list"),
+    ({"tenant_limits": 0}, "tenant_limits", "must be a mapping, not a number"),
+    ({"tenant_limits": False}, "tenant_limits", "must be a mapping, not true or false"),
     ({"tenant_api_keys": "mb_secret"}, "tenant_api_keys", "must be a list"),
     ({"tenant_api_keys": ["mb_secret"]}, "tenant_api_keys", "{name: …, sha256: …}"),
     ({"tenant_api_keys": [{"sha256": SHA256}]}, "tenant_api_keys", "without a name"),
@@ -140,6 +174,21 @@ BAD_TENANTS: list[tuple[dict[str, Any], str, str]] = [
         {"tenant_api_keys": [{"name": "a", "sha256": SHA256}] * 2},
         "tenant_api_keys",
         "two keys of the same name",
+    ),
+    (
+        {"tenant_api_keys": [{"name": "a", "sha256": SHA256}, {"name": "b", "sha256": SHA256}]},
+        "tenant_api_keys",
+        "has one sha256 under two names, a and b: whoever revokes one leaves the other. Give each "
+        "its own key",
+    ),
+    (
+        {
+            "tenant_api_keys": [
+                {"name": "a", "sha256": SHA256, "expires": "0001-01-01T00:00:00+02:00"}
+            ]
+        },
+        "tenant_api_keys",
+        "a: expires is no moment; write 2026-12-01T00:00:00Z",
     ),
     ({"tenant_teir": "free"}, "tenant_teir", "did you mean tenant_tier?"),
     ({"tenant_api_key": "x"}, "tenant_api_key", "did you mean tenant_api_keys?"),
@@ -215,10 +264,15 @@ def test_a_tenant_that_cannot_be_used_is_named_with_its_variable(
         ("acme\n", "no DNS label"),
         ("a" * 64, "it has 64"),
         ("all", "group of hosts"),
-        ("localhost", "group of hosts"),
+        ("localhost", "name of the controller"),
         ("tenants", "group of hosts"),
         ("blue", "group of hosts"),
         ("node1", "name of a node"),
+        (
+            "node",
+            "node: name: is the name of the edge's own file (node.yml), which the tenant's route "
+            "would replace; choose another one",
+        ),
     ],
 )
 def test_names_that_a_tenant_cannot_have(name: str, words: str) -> None:
@@ -227,7 +281,10 @@ def test_names_that_a_tenant_cannot_have(name: str, words: str) -> None:
     assert words in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["a", "1", "a" * 63, "xn--bcher-kva", "a-b"])
+@pytest.mark.parametrize(
+    "name",
+    ["a", "1", "3com", "1e5", "a" * 63, "xn--bcher-kva", "a-b", "node-1", "gate", "acme-verify"],
+)
 def test_names_that_a_tenant_can_have(name: str) -> None:
     assert tenant(name).name == name
 
@@ -245,7 +302,18 @@ BAD_PLATFORMS: list[tuple[dict[str, Any], str, str]] = [
     ({"platform_subnet_pool": "10.192.0.0/33"}, "platform_subnet_pool", "no IPv4 network"),
     ({"platform_subnet_pool": "10.192.1.0/14"}, "platform_subnet_pool", "no IPv4 network"),
     ({"platform_subnet_pool": "fd00::/64"}, "platform_subnet_pool", "no IPv4 network"),
+    ({"platform_data_dir": "/srv/my data"}, "platform_data_dir", "letters, digits and '._@+-'"),
+    ({"platform_docker_host": "tcp://10.0.0.1:2375"}, "platform_docker_host", "a socket of its"),
     ({"platform_subnet_pool": "8.8.0.0/16"}, "platform_subnet_pool", "RFC 1918"),
+    ({"platform_subnet_pool": "127.0.0.0/16"}, "platform_subnet_pool", "RFC 1918"),
+    ({"platform_subnet_pool": "240.0.0.0/16"}, "platform_subnet_pool", "RFC 1918"),
+    ({"platform_subnet_pool": "8.0.0.0/5"}, "platform_subnet_pool", "RFC 1918"),
+    (
+        {"platform_subnet_pool": "169.254.0.0/16"},
+        "platform_subnet_pool",
+        "is 169.254.0.0/16, which is no private network (RFC 1918): take one in 10.0.0.0/8, "
+        "172.16.0.0/12, 192.168.0.0/16",
+    ),
     ({"platform_subnet_pool": "10.0.0.0/27"}, "platform_subnet_pool", "too small"),
     ({"platform_subnet_pool": None}, "platform_subnet_pool", "is missing"),
     ({"platform_http_port": 0}, "platform_http_port", "1 to 65535"),
@@ -253,6 +321,13 @@ BAD_PLATFORMS: list[tuple[dict[str, Any], str, str]] = [
     ({"platform_https_port": "https"}, "platform_https_port", "whole number"),
     ({"platform_https_port": 80}, "platform_https_port", "platform_http_port has already"),
     ({"platform_gate_port": 9083}, "platform_gate_port", "platform_demo_model_port"),
+    ({"platform_http_port": "²"}, "platform_http_port", "must be a whole number, not text"),
+    (
+        {"platform_metrics_address": "127.0.0.1:9081"},
+        "platform_metrics_address",
+        "is 127.0.0.1:9081, which platform_gate_port has already: give each a port of its own",
+    ),
+    ({"platform_metrics_address": "127.0.0.1:²"}, "platform_metrics_address", "an address"),
     ({"platform_metrics_address": "9082"}, "platform_metrics_address", "127.0.0.1:9082"),
     ({"platform_metrics_address": "host:9082"}, "platform_metrics_address", "an address"),
     ({"platform_metrics_address": "127.0.0.1:0"}, "platform_metrics_address", "an address"),
@@ -263,8 +338,24 @@ BAD_PLATFORMS: list[tuple[dict[str, Any], str, str]] = [
         "platform_tls_certificates",
         "{certificate: <path>, key: <path>}",
     ),
+    (
+        {"platform_tls_certificates": [{"certificate": "a.pem", "key": None}]},
+        "platform_tls_certificates",
+        "needs entries of the form {certificate: <path>, key: <path>}",
+    ),
+    ({"platform_dns_hook": ["hook", "a\0b"]}, "platform_dns_hook", "must be a list of words"),
+    (
+        {"platform_backup_environment": {"AWS_ACCESS_KEY_ID": 5}},
+        "platform_backup_environment",
+        "AWS_ACCESS_KEY_ID must be text",
+    ),
     ({"platform_acme_server": "acme"}, "platform_acme_server", "http://"),
     ({"platform_trusted_proxies": ["10.0.0.1/8"]}, "platform_trusted_proxies", "host bits"),
+    (
+        {"platform_trusted_proxies": [10]},
+        "platform_trusted_proxies",
+        "has 10; write a network as text, such as 10.0.0.0/8",
+    ),
     ({"platform_trusted_proxies": "10.0.0.0/8"}, "platform_trusted_proxies", "must be a list"),
     ({"platform_model_endpoints": ["ollama:11434"]}, "platform_model_endpoints", "an address"),
     ({"platform_image_source": "docker"}, "platform_image_source", "auto, pull, packages"),
@@ -312,6 +403,44 @@ BAD_TIERS: list[tuple[Any, str]] = [
     ({"free": {"neo4j": {"heap": "1g"}}}, "more memory than it has"),
     ({"free": {"postgres": {"shared_buffers": "150MB"}}}, "more than half"),
     ({"free": {"postgres": {"max_connections": None}}}, "max_connections is missing"),
+    (
+        {"free": {"app": {"memory": "1m"}}},
+        "free.app.memory is '1m', too small: it must be at least 16m",
+    ),
+    (
+        {"free": {"app": {"memory": "9t"}}},
+        "free.app.memory is '9t', too large: it must be at most 8t",
+    ),
+    ({"free": {"app": {"memory": "9" * 400}}}, "write a size as 640m or 1g"),
+    (
+        {"free": {"app": {"cpus": float("nan")}}},
+        "free.app.cpus is nan; it must be a number of processors, 0.01 to 1024",
+    ),
+    ({"free": {"app": {"cpus": float("inf")}}}, "free.app.cpus is inf; it must be a number"),
+    (
+        {"free": {"app": {"cpu_shares": 262145}}},
+        "free.app.cpu_shares is 262145; it must be at most 262144",
+    ),
+    ({"free": {"app": {"pids": 4194305}}}, "free.app.pids is 4194305; it must be at most 4194304"),
+    ({"free": {"edge": {"burst": 2**63}}}, "free.edge.burst is 9223372036854775808; it must be at"),
+    ({"free": {"postgres": {"work_mem": 2}}}, "work_mem is 2, too small: it must be at least 64k"),
+    (
+        {"free": {"postgres": {"work_mem": "1g"}}},
+        "free.postgres.work_mem is more than its memory",
+    ),
+    (
+        {"free": {"postgres": {"maintenance_work_mem": "193MB"}}},
+        "free.postgres.maintenance_work_mem is more than its memory",
+    ),
+    (
+        {"free": {"postgres": {"min_wal_size": "65MB"}}},
+        "free.postgres.max_wal_size is less than min_wal_size",
+    ),
+    ({"free": {"postgres": {"min_wal_size": "7MB"}}}, "it must be at least 8m"),
+    ({"free": {"postgres": {"shared_buffers": "16kB"}}}, "it must be at least 128k"),
+    ({"free": {"neo4j": {"tx_log_size": "64k"}}}, "it must be at least 128k"),
+    ({"free": {"neo4j": {"code_cache": "3g"}}}, "it must be at most 2g"),
+    ({"tiny": {"from": []}}, "tiny.from is []; it can be free, pro, enterprise"),
     ({"tiny": {"storage": "1g"}}, "every figure, or `from: pro`"),
     ({"tiny": {"from": "prox"}}, "did you mean pro?"),
     ({"Bad Name": {"from": "pro"}}, "has the name"),
@@ -356,251 +485,49 @@ def test_shipped_tiers_keep_the_promises_of_the_product() -> None:
         assert tiers[name].storage == storage * gib
 
 
-def test_every_figure_of_the_tier_file_is_known() -> None:
-    for figures in load_defaults()["platform_tiers"].values():
-        assert set(figures) == {*_tiers.TIER_KEYS, "storage", "wake", "idle_hours"}
-        for part, kinds in _tiers.TIER_KEYS.items():
-            assert set(figures[part]) == set(kinds)
+def test_sizes_of_shipped_tiers_reach_the_servers_as_they_are_written() -> None:
+    # Another spelling would make the containers of every tenant anew.
+    for name, figures in load_defaults()["platform_tiers"].items():
+        tier = platform(platform_tiers={name: {"storage": "2g"}}).tiers[name]
+        for part, sizes in (("postgres", tier.postgres_sizes), ("neo4j", tier.neo4j_sizes)):
+            assert list(sizes.items()) == list(figures[part].items())
+        assert server_arguments(tier.postgres_sizes) == server_arguments(figures["postgres"])
+        assert neo4j_conf(tier.neo4j_sizes) == neo4j_conf(figures["neo4j"])
+        assert jvm_args(tier.neo4j_sizes) == jvm_args(figures["neo4j"])
 
 
 @pytest.mark.parametrize(
-    ("text", "bytes_"),
-    [("1k", 1024), ("16MB", 16 * 1024**2), ("1.5g", 1536 * 1024**2), (7, 7), ("2GiB", 2 * 1024**3)],
-)
-def test_sizes(text: Any, bytes_: int) -> None:
-    assert parse_size(text) == bytes_
-
-
-@pytest.mark.parametrize("text", ["", "m", "1 2", "-1m", None, True, 1.5, []])
-def test_what_is_no_size(text: Any) -> None:
-    with pytest.raises(ValueError):
-        parse_size(text)
-
-
-@pytest.mark.parametrize("version", [*SUPPORTED_VERSIONS, "0.1.10"])
-def test_supported_versions(version: str) -> None:
-    assert tenant(tenant_version=version).version == version
-
-
-def test_an_old_version_needs_a_registry() -> None:
-    with pytest.raises(VariableError, match="exists as an image only"):
-        tenant(on=platform(platform_image_source="packages"), tenant_version="0.1.10")
-
-
-@pytest.mark.parametrize(
-    ("mode", "http", "https", "endpoint"),
+    ("written", "for_postgres", "for_neo4j"),
     [
-        ("local_ca", 80, 443, "https://acme.memcloud.localhost"),
-        ("local_ca", 80, 18443, "https://acme.memcloud.localhost:18443"),
-        ("off", 80, 443, "http://acme.memcloud.localhost"),
-        (False, 8080, 443, "http://acme.memcloud.localhost:8080"),
+        (32 * 1024**2, "32MB", "32m"),
+        ("32m", "32MB", "32m"),
+        ("32 MiB", "32MB", "32m"),
+        ("32.5m", "33280kB", "33280k"),
+        ("33554433", "32MB", "32m"),
+        ("0.0625g", "64MB", "64m"),
+        ("65536k", "64MB", "64m"),
     ],
 )
-def test_endpoint(mode: Any, http: int, https: int, endpoint: str) -> None:
-    fleet = platform(platform_tls_mode=mode, platform_http_port=http, platform_https_port=https)
-    assert tenant(on=fleet).endpoint == endpoint
+def test_a_size_means_the_same_to_every_server(
+    written: Any, for_postgres: str, for_neo4j: str
+) -> None:
+    tier = platform(
+        platform_tiers={
+            "free": {"postgres": {"work_mem": written}, "neo4j": {"tx_log_size": written}}
+        }
+    ).tiers["free"]
+    assert f"work_mem={for_postgres}" in server_arguments(tier.postgres_sizes)
+    assert f"db.tx_log.rotation.size={for_neo4j}\n" in neo4j_conf(tier.neo4j_sizes)
 
 
-def test_hostname_of_its_own_is_lower_cased() -> None:
-    acme = tenant(tenant_hostname="Memory.Acme.Example")
-    assert acme.hostname == "memory.acme.example"
-    assert acme.endpoint == "https://memory.acme.example"
+def test_the_smallest_log_of_a_tier_is_two_segments_of_the_cluster() -> None:
+    prepare = ROLES / "postgres_pgvector" / "files" / "image" / "prepare-cluster"
+    assert "--wal-segsize=4 " in prepare.read_text()
+    assert _tiers.TIER_KEYS["postgres"]["min_wal_size"].least == 2 * 4 * 1024**2
 
 
-def test_values_given_on_the_command_line_are_text() -> None:
-    fleet = platform(platform_https_port="8443", platform_manage_hosts_file="yes")
-    assert fleet.https_port == 8443
-    assert fleet.manage_hosts_file
-    assert not tenant(tenant_pinned="no").pinned
-
-
-def test_limits_of_a_tenant_are_laid_over_its_tier() -> None:
-    acme = tenant(tenant_limits={"burst": 7, "body_bytes": "2m"})
-    assert (acme.edge.burst, acme.edge.body_bytes) == (7, 2 * 1024**2)
-    assert acme.edge.in_flight == acme.tier.edge.in_flight
-
-
-@pytest.mark.parametrize(
-    ("given", "read"),
-    [
-        ("2026-12-01T00:00:00Z", "2026-12-01T00:00:00Z"),
-        ("2026-12-01 02:00:00+02:00", "2026-12-01T00:00:00Z"),
-        ("2026-12-01", "2026-12-01T00:00:00Z"),
-        (datetime.date(2026, 12, 1), "2026-12-01T00:00:00Z"),
-        (datetime.datetime(2026, 12, 1, 5), "2026-12-01T05:00:00Z"),
-    ],
-)
-def test_moments_of_keys(given: Any, read: str) -> None:
-    acme = tenant(tenant_api_keys=[{"name": "a", "sha256": SHA256, "expires": given}])
-    assert acme.api_keys[0].expires == read
-
-
-MODELS: list[tuple[dict[str, Any], dict[str, Any], tuple[Any, ...]]] = [
-    ({}, {}, ("demo", "http://10.192.0.1:9083/v1", "demo", "demo-embedding", 384, "demo-chat")),
-    (
-        {"platform_model_api_key": "k"},
-        {},
-        (
-            "openai",
-            "https://api.openai.com/v1",
-            "k",
-            "text-embedding-3-small",
-            1536,
-            "gpt-4o-mini",
-        ),
-    ),
-    (
-        {
-            "platform_model_base_url": "http://ollama:11434/v1/",
-            "platform_embedder_model": "nomic",
-            "platform_embedder_dimensions": 768,
-            "platform_language_model": "llama",
-        },
-        {},
-        ("openai_compatible", "http://ollama:11434/v1", "", "nomic", 768, "llama"),
-    ),
-    # A key of its own, everything else as the fleet has it.
-    (
-        {"platform_model_api_key": "k", "platform_language_model": "gpt-5"},
-        {"tenant_model_api_key": "own"},
-        (
-            "openai",
-            "https://api.openai.com/v1",
-            "own",
-            "text-embedding-3-small",
-            1536,
-            "gpt-5",
-        ),
-    ),
-    # The fleet demonstrates, one tenant pays for itself.
-    (
-        {"platform_model_provider": "demo"},
-        {"tenant_model_api_key": "own"},
-        (
-            "openai",
-            "https://api.openai.com/v1",
-            "own",
-            "text-embedding-3-small",
-            1536,
-            "gpt-4o-mini",
-        ),
-    ),
-    # A provider of its own never gets the fleet's key.
-    (
-        {"platform_model_api_key": "k"},
-        {
-            "tenant_model_base_url": "http://own/v1",
-            "tenant_embedder_model": "e",
-            "tenant_embedder_dimensions": 5,
-            "tenant_language_model": "l",
-        },
-        ("openai_compatible", "http://own/v1", "", "e", 5, "l"),
-    ),
-    ({"platform_model_api_key": "k"}, {"tenant_model_provider": "demo"}, (
-        "demo", "http://10.192.0.1:9083/v1", "demo", "demo-embedding", 384, "demo-chat",
-    )),
-    (
-        {
-            "platform_model_provider": "bedrock",
-            "platform_model_region": "eu-central-1",
-            "platform_model_access_key_id": "id",
-            "platform_model_secret_access_key": "s",
-            "platform_language_model": "nova",
-        },
-        {},
-        ("bedrock", "", "", "amazon.titan-embed-text-v2:0", 1024, "nova"),
-    ),
-    # Another embedder than the usual one has dimensions of its own.
-    (
-        {"platform_model_api_key": "k"},
-        {"tenant_embedder_model": "text-embedding-3-large", "tenant_embedder_dimensions": 3072},
-        (
-            "openai",
-            "https://api.openai.com/v1",
-            "k",
-            "text-embedding-3-large",
-            3072,
-            "gpt-4o-mini",
-        ),
-    ),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("fleet", "own", "expected"), MODELS)
-def test_model(fleet: dict[str, Any], own: dict[str, Any], expected: tuple[Any, ...]) -> None:
-    model = tenant(on=platform(**fleet), **own).model
-    assert (
-        model.provider,
-        model.base_url,
-        model.api_key,
-        model.embedder_model,
-        model.embedder_dimensions,
-        model.language_model,
-    ) == expected
-
-
-def test_a_fleet_without_a_key_serves_tenants_that_bring_theirs() -> None:
-    fleet = platform(platform_model_provider="openai")
-    assert tenant(on=fleet, tenant_model_api_key="own").model.api_key == "own"
-    with pytest.raises(VariableError) as error:
-        tenant(on=fleet)
-    assert error.value.variable == "tenant_model_api_key"
-    assert "platform_model_api_key" in error.value.message
-
-
-def test_no_secret_is_in_what_is_printed() -> None:
-    fleet = platform(platform_model_api_key="sk-very-secret")
-    text = repr(fleet) + repr(tenant(on=fleet))
-    assert "sk-very-secret" not in text
-    assert ROOT_KEY not in text
-    assert repr(bytes(range(32))) not in text
-
-
-def test_all_errors_of_a_fleet_are_collected_and_the_others_are_there() -> None:
-    fleet = {
-        "good": tenant_variables(tenant_uid="1" * 16),
-        "bad": tenant_variables(tenant_tier="gold"),
-        "worse": tenant_variables(tenant_state=1),
-    }
-    tenants, errors = parse_all(fleet, platform(), nodes=NODES)
-    assert [parsed.name for parsed in tenants] == ["good"]
-    assert [error.tenant for error in errors] == ["bad", "worse"]
-
-
-def test_shared_hostnames_and_uids_are_told_for_each_tenant() -> None:
-    fleet = [
-        tenant("a", tenant_uid="1" * 16, tenant_hostname="x.example.com"),
-        tenant("b", tenant_uid="2" * 16, tenant_hostname="X.example.com"),
-        tenant("c", tenant_uid="3" * 16),
-        tenant("d", tenant_uid="3" * 16),
-    ]
-    errors = [(error.tenant, error.variable) for error in check_fleet(fleet)]
-    assert errors == [
-        ("a", "tenant_hostname"),
-        ("b", "tenant_hostname"),
-        ("c", "tenant_uid"),
-        ("d", "tenant_uid"),
-    ]
-
-
-def test_a_deleted_tenant_leaves_its_hostname_to_others() -> None:
-    kept = tenant("a", tenant_hostname="x.example.com", tenant_state="deleted")
-    new = tenant("b", tenant_hostname="x.example.com", tenant_uid="2" * 16)
-    assert check_fleet([kept, new]) == []
-
-
-def test_defaults_are_not_changed_by_parsing() -> None:
-    before = copy.deepcopy(load_defaults())
-    platform(platform_tiers={"free": {"app": {"memory": "1g"}}, "x": {"from": "pro"}})
-    tenant(tenant_limits={"burst": 7})
-    assert load_defaults() == before
-
-
-def test_a_thousand_tenants_are_read_quickly() -> None:
-    fleet = platform()
-    entries = [tenant_variables(tenant_uid=f"{number:016x}") for number in range(1000)]
-    started = time.process_time()
-    for number, entry in enumerate(entries):
-        parse_tenant(f"t{number}", entry, fleet, nodes=NODES)
-    # 0.05 s measured; the bound leaves room for a busy machine.
-    assert time.process_time() - started < 0.3
+@pytest.mark.parametrize("service", ["memcloud_gate/record.py", "memcloud_keeper/node.py"])
+def test_the_services_of_the_edge_know_the_same_names(service: str) -> None:
+    text = (ROLES / "edge" / "files" / "gate" / service).read_text()
+    pattern = LABEL.pattern.replace("(", "(?:").replace(r"\Z", "")
+    assert f'TENANT_NAME = re.compile(r"{pattern}")' in text

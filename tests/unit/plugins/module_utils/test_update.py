@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils import _update
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import operate
 from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import ProbeError
@@ -38,6 +39,10 @@ def fleet(node, monkeypatch):
     )
     monkeypatch.setattr(_update, "read_database", lambda query: Database(frozenset("a"), {}))
     monkeypatch.setattr(_update, "cluster_major", lambda path: None)
+    versions = {"sha256:n": "5.26.16", "sha256:n2": "2025.10.1"}
+    monkeypatch.setattr(
+        _update, "server_versions", lambda job, images: {"neo4j": versions[images["neo4j"]]}
+    )
     monkeypatch.setattr(_update, "check_room", lambda job: None)
     monkeypatch.setattr(_update, "copy_data", lambda job, trial, roles: job.stop(*roles))
     monkeypatch.setattr(_update.Job, "volume_path", lambda job, role: "/volume")
@@ -124,6 +129,46 @@ def test_a_migration_works_on_new_volumes_and_keeps_the_old(fleet, monkeypatch):
     assert "error" not in work(fleet, _update.Rollback(), "0.4.0", {"force": True})
     assert fleet.record("acme")["generation"] == 2
     assert len(fleet.engine.found_volumes) == 4
+
+
+def test_another_minor_version_of_neo4j_works_on_a_copy_of_its_store(fleet):
+    fleet.engine.images["sha256:n2"] = "sha256:n2"
+    path = fleet.data_dir / "images.json"
+    images = json.loads(path.read_text())
+    path.write_text(json.dumps({**images, "neo4j": {"id": "sha256:n2"}}))
+    answer = work(fleet, _update.Update(), "0.3.9")
+    assert answer["plan"]["kind"] == "migrate"
+    assert answer["plan"]["reason"] == "Neo4j 5.26.16 -> 2025.10.1 on a copy of its store"
+    record = fleet.record("acme")
+    assert (record["generation"], record["images"]["neo4j"]) == (2, "sha256:n2")
+    assert "error" not in work(fleet, _update.Rollback(), "0.3.9", {"force": True})
+    record = fleet.record("acme")
+    assert (record["generation"], record["images"]["neo4j"]) == (1, "sha256:n")
+
+
+def test_a_rollback_whose_databases_are_gone_is_refused(fleet, monkeypatch):
+    migrating(monkeypatch)
+    assert "error" not in work(fleet, _update.Update(), "0.4.0")
+    del fleet.engine.found_volumes["mc-acme-00000000-neo4j"]
+    refused = work(fleet, _update.Rollback(), "0.3.9", {"force": True})
+    assert refused["error"].startswith("acme: mc-acme-00000000-neo4j is gone from its node")
+    assert app(fleet) == "sha256:m"
+
+
+def test_an_update_that_is_done_does_not_fail_for_want_of_a_measurement(fleet, monkeypatch):
+    taken = iter([[1.0]])
+
+    def busy(job, count):
+        try:
+            return next(taken)
+        except StopIteration:
+            raise MemcloudError("acme: could not store a memory: 429") from None
+
+    monkeypatch.setattr(_update, "_round_trips", busy)
+    answer = work(fleet, _update.Update(), "0.4.0", {"slower": 2})
+    assert "error" not in answer
+    assert (answer["version"], answer["rounds_after"], answer["slower"]) == ("0.4.0", [], "")
+    assert app(fleet) == "sha256:m"
 
 
 def test_what_was_before_is_forgotten_after_its_time(fleet, monkeypatch):

@@ -242,3 +242,29 @@ def test_an_image_that_says_nothing_is_no_target(tmp_path, monkeypatch):
     monkeypatch.setattr(_server_schema, "run_in_image", run)
     with pytest.raises(MemcloudError, match=r"0\.3\.9 does not say .* no module named sqlalchemy"):
         describe_server(None, str(tmp_path), "sha256:a", "0.3.9")
+
+
+@pytest.mark.parametrize(
+    ("stores", "kind"),
+    [
+        (("5.26.16", "5.26.17"), IMAGE),
+        (("5.26.16", "5.27.0"), MIGRATE),
+        (("5.26.16", "2025.10.1"), MIGRATE),
+        (("", "5.26.16"), MIGRATE),
+    ],
+)
+def test_another_minor_version_of_neo4j_works_on_a_copy(stores, kind):
+    given = ("0.3.9", database("c7"), server("0.3.9"))
+    assert plan_update(*given, ("neo4j",), (17, 17), stores).kind == kind
+    # The app alone leaves the store to the server that has it.
+    assert plan_update(*given, ("app",), (17, 17), stores).kind == IMAGE
+
+
+def test_a_copy_for_neo4j_and_memories_that_are_carried_over_are_one_update():
+    plan = plan_update(
+        "0.3.9", database("c7"), server("0.4.0"), ("app", "neo4j"), (17, 17), ("5.26.1", "5.27.0")
+    )
+    assert plan.kind == MIGRATE
+    assert plan.reason == (
+        "Neo4j 5.26.1 -> 5.27.0 on a copy of its store; both versions use the same tables"
+    )

@@ -78,3 +78,72 @@ def test_the_headers_tell_of_every_variable_that_a_playbook_takes() -> None:
     }
     assert len(used) > 30
     assert used <= known_variables()
+
+
+@pytest.fixture
+def of(monkeypatch: pytest.MonkeyPatch):
+    def run(*playbooks: str) -> None:
+        monkeypatch.setattr(_run_variables, "CLIARGS", {"args": playbooks})
+
+    return run
+
+
+def refusal(directory: str = PLAYBOOKS) -> str:
+    with pytest.raises(MemcloudError) as refused:
+        check_run_variables({"playbook_dir": directory})
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "update_fleet.yml",
+        "memcloud.memmachine.update_fleet",
+        "memcloud.memmachine.update_fleet.yml",
+    ],
+)
+def test_a_playbook_takes_its_own_variables_alone(
+    given, of, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    monkeypatch.chdir(PLAYBOOKS)
+    of(named)
+    given("version", "company_region", "tenant_tier", "docker_node_builds")
+    check_run_variables(OURS)
+    given("tenant")
+    assert refusal() == (
+        "tenant: is no variable of update_fleet. It takes version, canaries, patience, slower, "
+        "result_file, -l. Nothing was touched: correct it or leave it out, and run again"
+    )
+
+
+def test_a_play_of_support_is_of_the_playbook_that_imports_it(given, of) -> None:
+    of(f"{PLAYBOOKS}/delete_tenant.yml")
+    given("keepdata")
+    assert refusal(f"{PLAYBOOKS}/support") == (
+        "keepdata: is no variable of delete_tenant (did you mean keep_data?). It takes tenant, "
+        "keep_data, confirm, result_file. Nothing was touched: correct it or leave it out, and "
+        "run again"
+    )
+
+
+def test_several_playbooks_take_the_variables_of_each(given, of) -> None:
+    of(f"{PLAYBOOKS}/init_inventory.yml", f"{PLAYBOOKS}/remove_node.yml")
+    given("root_key_file", "remove_data")
+    check_run_variables(OURS)
+    given("tenant")
+    assert refusal() == (
+        "tenant: is no variable of init_inventory and remove_node. It takes root_key_file, node, "
+        "remove_data, remove_images, remove_engine. Nothing was touched: correct it or leave it "
+        "out, and run again"
+    )
+
+
+def test_beside_a_playbook_of_the_user_a_misspelt_variable_still_stops_ours(given, of) -> None:
+    of("/srv/mine/site.yml", f"{PLAYBOOKS}/update_fleet.yml")
+    given("tenant")
+    check_run_variables(OURS)
+    given("tennant")
+    assert refusal() == (
+        "tennant: is no variable of the playbooks (did you mean tenant?). Nothing was touched: "
+        "correct it or leave it out, and run again"
+    )

@@ -41,12 +41,16 @@ def events(answer: httpx.Response) -> list[str]:
     return [line[6:] for line in answer.text.splitlines() if line.startswith("data: ")]
 
 
-@pytest.mark.parametrize("key", [None, "", "wrong", "Demo"])
+@pytest.mark.parametrize("key", [None, "", "wrong", "Demo", "dem", "demo1"])
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/anything"])
 def test_a_wrong_key_is_refused_as_by_a_real_provider(key: str | None, path: str) -> None:
     answer = call("GET", path, key=key)
     assert answer.status_code == 401
     assert answer.json()["error"]["code"] == "invalid_api_key"
+
+
+def test_a_key_of_ones_own_is_taken() -> None:
+    assert call("GET", "/v1/models", key="demo-1-of-mine").status_code == 200
 
 
 def test_health_needs_no_key_and_says_demo() -> None:

@@ -55,6 +55,13 @@ def test_what_counts_as_activity(
     assert written is not None and (written["last_activity"] is not None) == is_activity, name
 
 
+def test_a_health_check_with_a_key_is_counted_and_no_activity(world: World) -> None:
+    world.ask("/auth/acme", KEY, X_Forwarded_Uri="/api/v2/health", X_Forwarded_Method="GET")
+    written = activity(world)
+    assert written is not None and written["last_activity"] is None
+    assert written["counts"]["allowed"] == 1
+
+
 def test_health_checks_are_neither_activity_nor_counted(world: World) -> None:
     world.ask("/public/acme/health")
     assert activity(world) is None

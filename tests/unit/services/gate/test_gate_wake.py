@@ -28,6 +28,7 @@ CUSTOMER = {"X_Forwarded_For": "203.0.113.9"}
         ("probe key", ASLEEP, "/auth/acme", PROBE_KEY, []),
         ("key in the URL", ASLEEP, "/auth/acme", KEY, []),
         ("health", ASLEEP, "/public/acme/health", KEY, []),
+        ("health with a key", ASLEEP, "/auth/acme", KEY, []),
         ("statistics", ASLEEP, "/stats", KEY, []),
         ("unknown tenant", ASLEEP, "/auth/globex", KEY, []),
         ("name of another directory", ASLEEP, "/auth/../acme", KEY, []),
@@ -46,6 +47,8 @@ def test_signal(
     headers = dict(CUSTOMER)
     if name == "key in the URL":
         headers["X_Forwarded_Uri"] = f"/mcp?api_key={KEY}"
+    if name == "health with a key":
+        headers["X_Forwarded_Uri"] = "/api/v2/health/?verbose=1"
     if name == "probe key":
         headers = {"X_Forwarded_For": "127.0.0.1"}
     world.ask(path, key, **headers)
@@ -80,6 +83,27 @@ def test_a_request_that_waits_while_a_tenant_is_put_to_sleep_wakes_it(world: Wor
         return await asking
 
     assert world.run(scene).status_code == 200
+
+
+def test_a_health_check_of_a_sleeping_tenant_is_answered_at_once(world: World) -> None:
+    world.write("acme", **{**ASLEEP, "hold_seconds": 20})
+    health = {**CUSTOMER, "X_Forwarded_Uri": "/api/v2/health", "X_Forwarded_Method": "GET"}
+
+    async def scene() -> tuple[httpx.Response, httpx.Response]:
+        first = await asyncio.wait_for(world.get("/auth/acme", KEY, **health), 2)
+        # While the tenant is updated it waits as every request does.
+        world.write("acme", **{**ASLEEP, "state": "updating", "hold_seconds": 20})
+        await asyncio.sleep(0.05)
+        asking = asyncio.ensure_future(world.get("/auth/acme", KEY, **health))
+        await asyncio.sleep(0.05)
+        assert not asking.done()
+        world.write("acme", **{**ASLEEP, "state": "running"})
+        return first, await asking
+
+    asleep, held = world.run(scene)
+    assert (asleep.status_code, held.status_code) == (503, 200)
+    assert asleep.headers["Retry-After"]
+    assert list(world.wake.iterdir()) == []
 
 
 def test_many_requests_leave_one_signal(world: World) -> None:

@@ -68,7 +68,10 @@ class DemoModel:
     def _check_key(self, scope: Scope) -> None:
         values = [value for name, value in scope["headers"] if name == b"authorization"]
         scheme, blank, key = (values[0] if len(values) == 1 else b"").strip().partition(b" ")
-        if scheme.lower() != b"bearer" or not hmac.compare_digest(key.strip(), self._api_key):
+        # Also a key of one's own, to see where it goes: the usual one, a hyphen, and anything.
+        key, end = key.strip(), len(self._api_key)
+        known = hmac.compare_digest(key[:end], self._api_key) and key[end : end + 1] in (b"", b"-")
+        if scheme.lower() != b"bearer" or not known:
             raise WRONG_KEY
 
 

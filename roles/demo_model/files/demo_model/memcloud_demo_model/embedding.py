@@ -18,7 +18,6 @@ from hashlib import blake2b
 from memcloud_demo_model.words import COMMON_STEMS, CONCEPTS, STOP_WORDS, stem, tokens
 
 DIMENSIONS = 384
-POSITIONS = 8
 POSITIONS_FORMAT = struct.Struct("<8H")
 
 STOP_WEIGHT = 0.05

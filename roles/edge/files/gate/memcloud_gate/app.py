@@ -11,6 +11,7 @@ by the path that its router is configured with. `GET /public/<tenant>/health` ne
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -118,15 +119,16 @@ class Gate:
         now = self._clock()
         outcome = tenant.decide(ask, now, self._is_node)
         if outcome is Outcome.NOT_RUNNING:
-            outcome = await self._hold(tenant, lambda: tenant.decide(ask, now, self._is_node))
-        tenant.count(outcome, now)
+            decide = functools.partial(tenant.decide, ask, now, self._is_node)
+            outcome = await self._hold(tenant, decide, wakes=not ask.is_health_check)
+        tenant.count(outcome, None if ask.is_health_check else now)
         self._counts[outcome] += 1
         if outcome <= Outcome.PROBE:
             await _respond(send, 200, b"", [(b"x-tenant", name.encode())])
         else:
             await _refuse(send, outcome, tenant)
 
-    async def _hold(self, tenant: Tenant, decide: Callable[[], Outcome]) -> Outcome:
+    async def _hold(self, tenant: Tenant, decide: Callable[[], Outcome], wakes: bool) -> Outcome:
         deadline = time.monotonic() + tenant.may_hold()
         room = self._held < self._settings.max_held
         self._held += room
@@ -134,6 +136,8 @@ class Gate:
             while not self._stopping:
                 change = tenant.next_change
                 if tenant.may_wake:
+                    if not wakes:
+                        break
                     await self.wake.give(tenant.name)
                 left = min(deadline - time.monotonic(), tenant.may_hold())
                 if left <= 0 or not room or not await _set_within(change, left):

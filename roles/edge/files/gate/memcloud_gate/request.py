@@ -33,6 +33,8 @@ KEY_PARAMETERS = frozenset(
     )
 )
 KEY_SHAPE = re.compile(r"(?i:bearer\s+)?mb_[A-Za-z0-9_-]{20,}")
+# What monitors ask, with a key or without: it keeps nobody awake.
+HEALTH_PATH = "/api/v2/health"
 # MemMachine reads, lists and deletes by POST as well: only the last word of the path tells.
 HARMLESS_POSTS = frozenset(("search", "list", "get", "delete", "disable"))
 
@@ -46,6 +48,11 @@ class Ask:
     method: str
     path: str
     source: str
+
+    @property
+    def is_health_check(self) -> bool:
+        """Whether it only asks how the server is."""
+        return self.method in ("GET", "HEAD") and self.path.rstrip("/") == HEALTH_PATH
 
     @property
     def adds_data(self) -> bool:

@@ -109,8 +109,8 @@ class Tenant:
         """Set when the record changes after this moment."""
         return self._changed
 
-    def count(self, outcome: Outcome, now: float) -> None:
-        """Remember what became of a request."""
+    def count(self, outcome: Outcome, now: float | None) -> None:
+        """Remember what became of a request, and when it was, unless it keeps nobody awake."""
         self.counts[outcome] += 1
-        if outcome in ACTIVITY:
+        if now is not None and outcome in ACTIVITY:
             self.last_activity = now

@@ -1,0 +1,78 @@
+"""Operations that are killed, then run again: converged, nothing lost, nothing left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from support.platform import Platform, Tenant
+from support.writer import Writer
+
+QUICK = {"quick": {"from": "free", "postgres": {"shared_buffers": "24MB"}}}
+
+
+def app_is_stopped(tenant: Tenant) -> bool:
+    return bool(tenant.container("app").status == "exited")
+
+
+def neo4j_runs(tenant: Tenant) -> bool:
+    return bool(tenant.container("neo4j").status == "running")
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operation, when it is killed, and whether the tenant itself is touched by it."""
+
+    playbook: str
+    moment: Callable[[Tenant], bool]
+    variables: dict[str, str] = field(default_factory=dict)
+    before: str = ""
+    after: str = ""
+    back: dict[str, str] = field(default_factory=dict)
+    touches: bool = True
+
+
+CASES = {
+    "a verification beside the tenant": Case(
+        "verify_backups", Tenant.scratch_runs, before="backup_tenant", touches=False
+    ),
+    "a change of the databases' sizes": Case(
+        "change_tier", Tenant.is_held, {"tier": "quick"}, after="change_tier", back={"tier": "free"}
+    ),
+    "a pause": Case("pause_tenant", app_is_stopped, after="resume_tenant"),
+    "a resumption": Case("resume_tenant", neo4j_runs, before="pause_tenant"),
+    "a suspension": Case("suspend_tenant", app_is_stopped, after="resume_tenant"),
+    "new passwords": Case("rotate_keys", Tenant.is_held, {"what": "databases"}),
+}
+
+
+@pytest.fixture(scope="module")
+def writer(tenant: Tenant) -> Iterator[Writer]:
+    """A customer who stores memories all the time."""
+    with Writer(tenant) as writing:
+        writing.wait_for(3)
+        yield writing
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_killed_operation_is_finished_by_running_it_again(
+    platform: Platform, tenant: Tenant, writer: Writer, name: str
+) -> None:
+    case = CASES[name]
+    variables = {**case.variables, "tenant": tenant.name}
+    if case.playbook == "change_tier":
+        tenant.change_entry(platform_tiers=QUICK)
+    if case.before:
+        platform.play.ok(case.before, tenant=tenant.name)
+    ids = tenant.container_ids()
+    assert platform.play.kill_when(lambda: case.moment(tenant), case.playbook, **variables)
+    platform.play.ok(case.playbook, **variables)
+    if case.after:
+        platform.play.ok(case.after, tenant=tenant.name, **case.back)
+    if not case.touches:
+        assert tenant.container_ids() == ids
+    writer.wait_for(2)
+    assert writer.lost() == [], writer.report()
+    assert tenant.leftovers() == []
+    assert platform.play.ok("deploy_tenant").changed == {}

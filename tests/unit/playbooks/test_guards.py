@@ -1,0 +1,190 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What playbooks refuse before anything is touched, run as an operator runs them.
+
+No node can be reached: its ssh is a program that only fails.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+TOP = Path(__file__).parents[3]
+ROOT_KEY = base64.b64encode(bytes(range(32))).decode()
+ASKED = "python3 is missing"
+LEFT_OUT = "Nothing was touched: correct it or leave it out, and run again"
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Path:
+    unreachable = {"ansible_connection": "ssh", "ansible_ssh_executable": "/bin/false"}
+    nodes = dict.fromkeys(("node1", "node2"), unreachable)
+    files = {
+        "nodes.yml": {"nodes": {"hosts": nodes}},
+        "tenants.yml": {"plugin": "memcloud.memmachine.tenants"},
+        "group_vars/all.yml": {
+            "platform_root_keys": {1: ROOT_KEY},
+            "platform_data_dir": str(tmp_path / "data/mc"),
+        },
+        "host_vars/acme.yml": {"tenant_uid": "0123456789abcdef", "tenant_node": "node1"},
+        "host_vars/globex.yml": {
+            "tenant_uid": "fedcba9876543210",
+            "tenant_node": "node2",
+            "tenant_version": "0.4.0",
+        },
+    }
+    for name, content in files.items():
+        path = tmp_path / "inventory" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(content))
+    return tmp_path / "inventory"
+
+
+def play(inventory: Path, *words: str) -> tuple[int, str]:
+    """Return code and output, in one line, of a run."""
+    done = subprocess.run(
+        [Path(sys.executable).parent / "ansible-playbook", "-i", inventory, *words],
+        cwd=TOP,
+        env={
+            **os.environ,
+            "ANSIBLE_CONFIG": str(TOP / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+
+def refused(inventory: Path, *words: str) -> str:
+    """The output of a run that failed before it asked a node."""
+    status, output = play(inventory, *words)
+    assert status != 0, output
+    assert ASKED not in output
+    return output
+
+
+def asked(output: str) -> set[str]:
+    """The nodes that were asked which Python they have, the first thing of all."""
+    return {name for name in ("node1", "node2") if f"{name}: {ASKED}" in output}
+
+
+def test_all_nodes_are_removed_by_nobody_who_did_not_say_so(inventory: Path) -> None:
+    playbook = "playbooks/remove_node.yml"
+    assert (
+        "This would take the platform off 2 nodes (node1, node2). Say which one with -e "
+        "node=<name>, or which ones with -l and any pattern; all of them with -e node=all. "
+        "Nothing was touched."
+    ) in refused(inventory, playbook, "-e", "remove_data=true")
+    assert (
+        "node: there is no node node3 among node1, node2. Nothing was touched."
+    ) in refused(inventory, playbook, "-e", "node=node3")  # fmt: skip
+    assert (
+        "node: there is no node node1 among node2. Nothing was touched."
+    ) in refused(inventory, playbook, "-e", "node=node1", "-l", "node2")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "nodes"),
+    [
+        (("-e", "node=node2"), {"node2"}),
+        (("-e", "node=all"), {"node1", "node2"}),
+        (("-l", "node1"), {"node1"}),
+        (("-l", "node*"), {"node1", "node2"}),
+    ],
+)
+def test_the_nodes_that_are_named_are_removed(
+    inventory: Path, words: tuple[str, ...], nodes: set[str]
+) -> None:
+    _status, output = play(inventory, "playbooks/remove_node.yml", *words)
+    assert asked(output) == nodes
+
+
+def test_an_only_node_need_not_be_named(inventory: Path) -> None:
+    text = (inventory / "nodes.yml").read_text()
+    nodes = yaml.safe_load(text)["nodes"]["hosts"]
+    (inventory / "nodes.yml").write_text(
+        yaml.safe_dump({"nodes": {"hosts": {"node1": nodes["node1"]}}})
+    )
+    _status, output = play(inventory, "playbooks/remove_node.yml", "-e", "remove_data=true")
+    assert asked(output) == {"node1"}
+
+
+@pytest.mark.parametrize(
+    ("playbook", "given", "said"),
+    [
+        ("update_fleet", "tenant=acme", "tenant: is no variable of update_fleet. It takes version, "
+         "canaries, patience, slower, result_file, -l."),
+        ("setup_node", "node=node1",
+         "node: is no variable of setup_node. It takes -l."),
+        ("remove_node", "remove_date=true",
+         "remove_date: is no variable of remove_node (did you mean remove_data?). It takes node, "
+         "remove_data, remove_images, remove_engine."),
+        ("init_inventory", "root_keyfile=/tmp/key",
+         "root_keyfile: is no variable of init_inventory (did you mean root_key_file?). It takes "
+         "root_key_file."),
+        ("schedule_backups", "cronfile=/tmp/cron",
+         "cronfile: is no variable of schedule_backups (did you mean cron_file?). It takes state, "
+         "cron_file, cron_environment."),
+        ("deploy-tenant", "tier=pro",
+         "tier: is no variable of deploy-tenant. It takes tenant."),
+        ("delete_tenant", "keepdata=false",
+         "keepdata: is no variable of delete_tenant (did you mean keep_data?). It takes tenant, "
+         "keep_data, confirm, result_file."),
+        ("rotate_keys", "version=0.4.0",
+         "version: is no variable of rotate_keys. It takes tenant, what, key_name, overlap, "
+         "api_key_sha256, expires, result_file, key_file, root_key_version."),
+    ],
+)  # fmt: skip
+def test_a_variable_of_another_playbook_stops_the_run(
+    inventory: Path, playbook: str, given: str, said: str
+) -> None:
+    words = ["-l", "acme"] if playbook in ("delete_tenant", "rotate_keys") else []
+    output = refused(inventory, f"playbooks/{playbook}.yml", "-e", given, *words)
+    assert f"{said} {LEFT_OUT}" in output
+    assert not (inventory / ".secrets").exists()
+
+
+def test_playbooks_of_one_run_may_take_different_variables(inventory: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    _status, output = play(
+        inventory,
+        "memcloud.memmachine.init_inventory",
+        "playbooks/setup_node.yml",
+        "-e",
+        f"root_key_file={key}",
+    )
+    assert key.exists()
+    assert asked(output) == {"node1", "node2"}
+
+
+@pytest.mark.parametrize(("tenant", "before"), [("acme", None), ("globex", "0.4.0")])
+def test_a_restore_that_is_refused_leaves_the_version_of_the_entry(
+    inventory: Path, tenant: str, before: str | None
+) -> None:
+    entry = inventory / "host_vars" / f"{tenant}.yml"
+    kept = yaml.safe_load(entry.read_text())
+    words = ("playbooks/restore_tenant.yml", "-e", f"tenant={tenant}", "-e", "version=0.3.9")
+    status, output = play(inventory, *words)
+    assert status != 0
+    assert f"{tenant}: node {kept['tenant_node']}: " in output
+    assert "Put the version back into the entry" in output
+    assert yaml.safe_load(entry.read_text()) == kept
+    assert kept.get("tenant_version") == before
+
+
+def test_only_the_tenants_whose_update_is_named_are_updated(inventory: Path) -> None:
+    assert "all of them with -e tenant=all. Nothing was touched." in refused(
+        inventory, "playbooks/update_tenant.yml", "-e", "version=0.4.0"
+    )

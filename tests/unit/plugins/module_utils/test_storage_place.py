@@ -1,0 +1,115 @@
+"""Places of restore points: with the real restic and ssh, and an SFTP server."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import (
+    NoRepository,
+    Refused,
+    Repository,
+    RepositoryError,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._storage_place import (
+    can_be_opened,
+    opened,
+)
+from support.sftp import Sftp, sftp
+
+_OPTIONS = "ssh -o BatchMode=yes -o ConnectTimeout=20 -o ServerAliveInterval=30"
+_OPTIONS += " -o ServerAliveCountMax=3"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sftp]:
+    with sftp(tmp_path_factory.mktemp("sftp")) as running:
+        yield running
+
+
+def repository(server: Sftp, scratch: Path, **environment: str) -> Repository:
+    access = {
+        "url": server.url + "/acme-01234567",
+        "passwords": ["one"],
+        "environment": environment,
+    }
+    return Repository("acme", access, str(scratch))
+
+
+def test_restore_points_over_sftp(server: Sftp, tmp_path: Path) -> None:
+    point, scratch, target = tmp_path / "point", tmp_path / "scratch", tmp_path / "target"
+    point.mkdir()
+    scratch.mkdir()
+    (point / "manifest.json").write_text("{}")
+    place = repository(
+        server, scratch, SSH_PRIVATE_KEY=server.key, SSH_KNOWN_HOSTS=server.known_hosts
+    )
+    with pytest.raises(NoRepository):
+        place.open()
+    place.ensure()
+    stored = place.store(str(point), "2026-11-21T03:00:00Z", {"reason": "manual"})
+    assert [found["id"] for found in place.points()] == [stored["id"]]
+    place.check("100%")
+    place.restore(stored["id"], str(target))
+    assert (target / "manifest.json").read_text() == "{}"
+    assert (server.folder / "restore-points/acme-01234567/config").is_file()
+    place.forget([stored["id"]])
+    assert place.points() == []
+    for name in ("ssh_key", "known_hosts"):
+        assert stat.S_IMODE((scratch / name).stat().st_mode) == 0o600
+
+
+def test_an_unknown_host_key_is_refused_with_what_to_do(server: Sftp, tmp_path: Path) -> None:
+    other = server.known_hosts.split()[0] + " ssh-ed25519 " + "A" * 68
+    with pytest.raises(RepositoryError) as caught:
+        repository(server, tmp_path, SSH_PRIVATE_KEY=server.key, SSH_KNOWN_HOSTS=other).open()
+    assert not isinstance(caught.value, (NoRepository, Refused))
+    assert str(caught.value).endswith(
+        "Give the server's host key as SSH_KNOWN_HOSTS in platform_backup_environment: what "
+        "ssh-keyscan prints, once you have compared it with the server's own"
+    )
+
+
+def test_without_the_key_the_place_refuses(server: Sftp, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="SSH_PRIVATE_KEY in platform_backup_environment"):
+        repository(server, tmp_path, SSH_KNOWN_HOSTS=server.known_hosts).open()
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("sftp:backup@host:/srv/x", "-l backup -s -- host sftp"),
+        ("sftp:host:x", "-s -- host sftp"),
+        ("sftp://backup@host:2222//srv", "-p 2222 -l backup -s -- host sftp"),
+        ("sftp://backup@[fd00::1]:2222//srv", "-p 2222 -l backup -s -- fd00::1 sftp"),
+        ("sftp:[fd00::1]:/srv", "-s -- fd00::1 sftp"),
+    ],
+)
+def test_the_command_for_a_place(url: str, target: str, tmp_path: Path) -> None:
+    assert can_be_opened(url)
+    options, variables = opened(url, {}, str(tmp_path))
+    assert options == ["-o", f"sftp.command={_OPTIONS} {target}"]
+    assert variables == {}
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("url", ["sftp:/srv/x", "sftp:host/srv", "sftp://host:port//srv", "sftp:"])
+def test_places_that_restic_does_not_know(url: str) -> None:
+    assert not can_be_opened(url)
+
+
+def test_keys_given_by_content_are_files_and_no_variables(tmp_path: Path) -> None:
+    given = {
+        "GOOGLE_PROJECT_ID": "42",
+        "GOOGLE_APPLICATION_CREDENTIALS": '{"type": "service_account"}',
+        "SSH_PRIVATE_KEY": "unused",
+    }
+    options, variables = opened("gs:bucket:/x", given, str(tmp_path))
+    key = tmp_path / "google.json"
+    assert options == []
+    assert variables == {"GOOGLE_PROJECT_ID": "42", "GOOGLE_APPLICATION_CREDENTIALS": str(key)}
+    assert key.read_text() == '{"type": "service_account"}\n'
+    assert os.listdir(tmp_path) == ["google.json"]

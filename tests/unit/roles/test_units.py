@@ -1,0 +1,93 @@
+"""The systemd units of a node, as systemd reads them: no machine of the tests has an init."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[3]
+ROLE = CHECKOUT / "roles/docker_node"
+OWN_ENGINE = ["-H", "unix:///run/mc/docker.sock", "--data-root", "/srv/mc/docker"]
+PLAY = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  vars_files: [{role}/defaults/main.yml, {role}/vars/main.yml]
+  tasks:
+    - ansible.builtin.copy:
+        dest: "{there}/{{{{ item.path | basename }}}}"
+        content: "{{{{ item.content }}}}"
+        mode: "0644"
+      loop: "{{{{ _docker_node_units + _docker_node_engine_unit }}}}"
+"""
+
+
+def units(there: Path, daemon_args: list[str]) -> list[Path]:
+    """The units of a platform, as the role writes them."""
+    # Lookups find templates beside the playbook, as they do in a role.
+    (there / "templates").symlink_to(ROLE / "templates")
+    (there / "files").symlink_to(ROLE / "files")
+    play = there / "play.yml"
+    play.write_text(PLAY.format(role=ROLE, there=there))
+    given = {
+        "ansible_python_interpreter": sys.executable,
+        "docker_node_platform": "mc",
+        "docker_node_daemon_args": daemon_args,
+    }
+    subprocess.run(
+        [
+            Path(sys.executable).with_name("ansible-playbook"),
+            "-i",
+            "localhost,",
+            "-e",
+            json.dumps(given),
+            play,
+        ],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "ANSIBLE_LOCALHOST_WARNING": "false"},
+    )
+    return sorted(there.glob("*.service"))
+
+
+@pytest.mark.parametrize("daemon_args", [[], OWN_ENGINE], ids=["Debian's engine", "own engine"])
+def test_systemd_understands_the_units(tmp_path: Path, daemon_args: list[str]) -> None:
+    made = units(tmp_path, daemon_args)
+    assert [unit.name for unit in made] == [
+        f"memcloud-mc-{name}.service" for name in ("engine", "firewall", "node")
+    ]
+    engine, firewall, node = (unit.read_text() for unit in made)
+    program = tmp_path / "memcloud-node"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    for unit in made:
+        text = unit.read_text()
+        for path in ("/usr/local/sbin/memcloud-node", "/usr/sbin/dockerd"):
+            text = text.replace(path, str(program))
+        unit.write_text(text)
+    for name in ("docker", "containerd", "nftables"):
+        stub = tmp_path / f"{name}.service"
+        stub.write_text(f"[Service]\nExecStart={program}\n")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *made],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    service = "memcloud-mc-engine" if daemon_args else "docker"
+    # The table stands before a container can run, and both before the tenants are started.
+    assert f"Before={service}.service" in firewall
+    for word in ("After", "Requires"):
+        (line,) = [line for line in node.splitlines() if line.startswith(f"{word}=")]
+        assert {f"{service}.service", "memcloud-mc-firewall.service"} <= set(
+            line.partition("=")[2].split()
+        )
+    if daemon_args:
+        assert "--data-root /srv/mc/docker" in engine
