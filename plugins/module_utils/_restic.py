@@ -43,14 +43,28 @@ _NO_REPOSITORY = (
     "bucket does not exist",
     "object doesn't exist",
     "nosuchkey",
-    "404",
+    " 404",
+    "(404)",
 )
 _WRONG_PASSWORD = ("wrong password", "no key found")
 _LOCKED = ("already locked", "unable to create lock")
-_FORBIDDEN = ("access denied", "accessdenied", "forbidden", "403", "permission denied", "retention")
+_FORBIDDEN = (
+    "access denied",
+    "accessdenied",
+    "forbidden",
+    " 403",
+    "(403)",
+    "permission denied",
+    "retention",
+)
 _FULL = ("no space left", "disk quota")
 _NO_SSH = ('"ssh": executable file not found',)
-_UNKNOWN_HOST = ("host key verification failed",)
+# ssh says one after the other, and restic may end between them.
+_UNKNOWN_HOST = (
+    "host key verification failed",
+    "you have requested strict checking",
+    "host identification has changed",
+)
 
 
 class RepositoryError(MemcloudError):
@@ -301,7 +315,7 @@ class Repository:
 
     def _error(self, command: str, said: str) -> RepositoryError:
         text = f"{self._owner}: restic {command} in {self.url}: {_last_words(said.encode(), '')}"
-        lower = said.lower()
+        lower = self._without_names(said).lower()
         if any(word in lower for word in _FULL):
             return RepositoryError(f"{text}. The disk is full: make room, then run again")
         if any(word in lower for word in _NO_SSH):
@@ -319,6 +333,10 @@ class Repository:
         if opening and any(word in lower for word in _NO_REPOSITORY):
             return NoRepository(f"{self._owner}: there are no restore points in {self.url}: {text}")
         return RepositoryError(text)
+
+    def _without_names(self, said: str) -> str:
+        """What restic said without the name of the place, which may hold any word."""
+        return said.replace(self.url, "").replace(self.url.rpartition("/")[2], "")
 
     def _cache(self) -> list[str]:
         if is_local(self.url):

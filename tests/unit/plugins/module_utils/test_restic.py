@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils import _restic
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import (
     NoRepository,
+    Refused,
     Repository,
     RepositoryError,
 )
@@ -19,8 +20,8 @@ TAGS = {"tenant": "acme", "uid": "u", "reason": "manual"}
 class Place:
     """A folder with a repository and something to store."""
 
-    def __init__(self, directory: Path) -> None:
-        self.url = str(directory / "backups/acme-1")
+    def __init__(self, directory: Path, folder: str = "acme-1") -> None:
+        self.url = str(directory / "backups" / folder)
         self.point = directory / "point"
         self.scratch = directory / "scratch"
         self.target = directory / "target"
@@ -73,6 +74,18 @@ def test_an_unknown_point_is_refused_with_those_that_there_are(place: Place) -> 
 def test_no_repository(place: Place) -> None:
     with pytest.raises(NoRepository):
         place.repository().open()
+
+
+def test_the_name_of_a_tenant_says_nothing_of_its_repository(tmp_path: Path) -> None:
+    place = Place(tmp_path, "forbidden-404-retention-1")
+    with pytest.raises(NoRepository):
+        place.repository().open()
+    place.stored()
+    Path(place.url, "config").chmod(0o600)
+    Path(place.url, "config").write_text("damaged")
+    with pytest.raises(RepositoryError) as caught:
+        place.repository().open()
+    assert not isinstance(caught.value, (NoRepository, Refused)), caught.value
 
 
 def test_another_root_key_is_named_and_nothing_is_made(place: Place) -> None:
