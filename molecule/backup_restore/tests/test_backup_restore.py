@@ -121,7 +121,12 @@ def test_a_tenant_goes_back_to_a_restore_point(
 def test_a_clone_has_the_memories_under_its_own_key_and_passwords(
     epsilon: Tenant, zeta: Tenant, s3: Storage, writer: Writer
 ) -> None:
-    zeta.platform.play.ok("restore_tenant", tenant=zeta.name, source=epsilon.name, **s3.variables)
+    play = zeta.platform.play
+    with Writer(epsilon) as writing:
+        play.ok("restore_tenant", tenant=zeta.name, source=epsilon.name, **s3.variables)
+        writing.wait_for(1)
+    # The source is not even held meanwhile.
+    assert writing.lost() == [] and writing.refused == {}, writing.report()
     assert stored(zeta) == stored(epsilon)
     some = sorted(stored(zeta))[-1]
     assert some in zeta.search(some, PROJECT)
@@ -200,16 +205,22 @@ def test_a_root_key_that_is_not_the_right_one(
     assert zeta.remembers(zeta.store_something())
 
 
-def test_a_full_disk(epsilon: Tenant, tmp_path: Path) -> None:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", tmp_path], check=True)
+@pytest.mark.parametrize("size", ["16k", "400k"])
+def test_a_disk_that_becomes_full(epsilon: Tenant, tmp_path: Path, size: str) -> None:
+    """One without room for a repository, and one that is full half-way through a restore point."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", tmp_path], check=True)
     try:
-        run = epsilon.platform.play.refused(
-            "backup_tenant", tenant=epsilon.name, platform_backup_repository=str(tmp_path)
-        )
+        with Writer(epsilon) as writing:
+            run = epsilon.platform.play.refused(
+                "backup_tenant", tenant=epsilon.name, platform_backup_repository=str(tmp_path)
+            )
+            writing.wait_for(1)
+        begun = list(tmp_path.glob("*/config"))
     finally:
         subprocess.run(["umount", tmp_path], check=True)
     assert "no space left" in run.output
-    assert epsilon.remembers(epsilon.store_something())
+    assert len(begun) == (size == "400k")
+    assert writing.lost() == [], writing.report()
     settled(epsilon)
 
 

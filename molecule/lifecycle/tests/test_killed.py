@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
+from support.images import ANOTHER, MARK, own_images, remove_derived, replace_image
 from support.platform import Platform, Tenant
 from support.writer import Writer
 
@@ -26,7 +28,7 @@ class Case:
 
     playbook: str
     moment: Callable[[Tenant], bool]
-    variables: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, Any] = field(default_factory=dict)
     before: str = ""
     after: str = ""
     back: dict[str, str] = field(default_factory=dict)
@@ -44,6 +46,12 @@ CASES = {
     "a resumption": Case("resume_tenant", neo4j_runs, before="pause_tenant"),
     "a suspension": Case("suspend_tenant", app_is_stopped, after="resume_tenant"),
     "new passwords": Case("rotate_keys", Tenant.is_held, {"what": "databases"}),
+    "an export": Case("export_tenant", Tenant.is_held),
+    "another embedding model": Case(
+        "reembed_tenant",
+        Tenant.is_held,
+        {"embedder_model": "demo-embedding", "embedder_dimensions": 64},
+    ),
 }
 
 
@@ -72,6 +80,23 @@ def test_a_killed_operation_is_finished_by_running_it_again(
         platform.play.ok(case.after, tenant=tenant.name, **case.back)
     if not case.touches:
         assert tenant.container_ids() == ids
+    writer.wait_for(2)
+    assert writer.lost() == [], writer.report()
+    assert tenant.leftovers() == []
+    assert platform.play.ok("deploy_tenant").changed == {}
+
+
+def test_a_killed_way_back_is_finished_by_running_it_again(
+    platform: Platform, tenant: Tenant, writer: Writer
+) -> None:
+    with own_images(platform):
+        replace_image(platform, "postgres", ANOTHER)
+        platform.play.ok("update_tenant", tenant=tenant.name)
+    assert tenant.container("postgres").exec_run(["ls", MARK])[0] == 0
+    assert platform.play.kill_when(tenant.is_held, "rollback_tenant", tenant=tenant.name)
+    platform.play.ok("rollback_tenant", tenant=tenant.name)
+    assert tenant.container("postgres").exec_run(["ls", MARK])[0] != 0
+    remove_derived(platform)
     writer.wait_for(2)
     assert writer.lost() == [], writer.report()
     assert tenant.leftovers() == []

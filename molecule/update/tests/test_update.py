@@ -105,13 +105,17 @@ def test_a_broken_image_is_rolled_back(
     replace_image(tenant.platform, "memmachine", layer, version="0.3.9")
     # One that ends is not waited for: it is given time to end, and to say why, on a busy machine.
     ends = fault == "does not start"
-    run = tenant.platform.play.run(
-        "update_tenant", tenant=tenant.name, version="0.3.9", patience=90 if ends else 15
-    )
+    patience = 90 if ends else 15
+    with OfficialWriter(tenant) as writer:
+        run = tenant.platform.play.run(
+            "update_tenant", tenant=tenant.name, version="0.3.9", patience=patience
+        )
+        writer.wait_for(1)
     assert run.returncode != 0
     assert "failed and was undone" in run.output and "last lines" in run.output
     assert tenant.entry["tenant_version"] == "0.3.8"
     assert record_of(tenant)["version"] == "0.3.8"
+    assert set(writer.refused) <= {"503"} and writer.lost() == [], writer.report()
     assert tenant.remembers(sentence)
     assert left_behind(tenant) == []
 
