@@ -47,24 +47,25 @@ def take(name: str, ground: Ground, small: bool) -> Part:
     return part
 
 
-def take_all(names: list[str], ground: Ground, small: bool) -> tuple[dict[str, Any], list[str]]:
-    """The parts by name, and those that failed; where only time matters some run beside others."""
+def take_all(
+    names: list[str], ground: Ground, small: bool
+) -> tuple[dict[str, Any], dict[str, Exception]]:
+    """The parts by name, and why others failed; where only time matters some run beside others."""
     lanes = [[name for name in names if (name in BESIDE) is beside] for beside in (True, False)]
     taken: dict[str, Any] = {}
+    failed: dict[str, Exception] = {}
 
     def in_turn(lane: list[str]) -> None:
         for name in lane:
             try:
                 taken[name] = take(name, ground, small).as_dict()
-            except Exception:
+            except Exception as error:
                 traceback.print_exc()
+                failed[name] = error
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(in_turn, lanes if small else [names]))
-    return (
-        {name: taken[name] for name in names if name in taken},
-        [name for name in names if name not in taken],
-    )
+    return {name: taken[name] for name in names if name in taken}, failed
 
 
 def show(result: dict[str, Any]) -> None:
@@ -120,8 +121,8 @@ def main() -> int:
     show(result)
     if result["parts"] and not options.small and not options.dry:
         write(result)
-    if failed:
-        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    for name, error in failed.items():
+        print(f"failed: {name}: {error}", file=sys.stderr)
     return 1 if failed else 0
 
 
