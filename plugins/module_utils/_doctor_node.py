@@ -22,6 +22,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api impo
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import holder
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
+from ansible_collections.memcloud.memmachine.plugins.module_utils._node_check import (
+    CONFIGURATION,
+    low_limits,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import read_json
 from ansible_collections.memcloud.memmachine.plugins.module_utils._retention import moment_of
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
@@ -67,6 +71,7 @@ class NodeDoctor:
             ("engine", self._engine, "answers"),
             ("disk", self._disk, "has room"),
             ("clock", self._clock, "agrees with the controller's"),
+            ("kernel", self._kernel, "has room for many containers"),
             ("firewall", self._firewall, "its table is loaded"),
             ("edge", self._edge, "Traefik has loaded what is on disk"),
             ("gate", self._gate, "has loaded what is on disk"),
@@ -112,6 +117,16 @@ class NodeDoctor:
                 "controller's",
                 "have a time service on both (chrony, systemd-timesyncd): keys and certificates "
                 "end by this clock",
+            )
+
+    def _kernel(self) -> Found:
+        settings = read_json(os.path.join(CONFIGURATION, f"{self._platform['name']}.json")) or {}
+        least = settings.get("kernel_limits") or {}
+        for name, value in low_limits(least).items():
+            yield (
+                WARNING,
+                f"{name} is {value}, less than {least[name]}",
+                f"{_SETUP}; where the machine shares its kernel with others, ask who runs it",
             )
 
     def _firewall(self) -> Found:

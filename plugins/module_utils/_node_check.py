@@ -21,13 +21,14 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inspect import UnixConnection
 
+CONFIGURATION = "/etc/memcloud"
 # Engine 20.10, the oldest one that this collection is tested with.
 OLDEST_API = "1.41"
 _GIB = 1024**3
@@ -322,6 +323,24 @@ def pids_without_an_engine() -> list[int]:
 def init_system() -> str:
     """Return what starts services at boot: ``systemd``, or ``none``."""
     return "systemd" if os.path.isdir("/run/systemd/system") else "none"
+
+
+# -- limits of the kernel -----------------------------------------------------------------------
+
+
+def low_limits(least: Mapping[str, int], kernel: str = "/proc/sys") -> dict[str, int]:
+    """Return the limits of the kernel that are lower than these, with what they are.
+
+    One that this machine does not have (a network namespace lacks some) is not too low.
+    """
+    found = {}
+    for name, wanted in least.items():
+        with contextlib.suppress(OSError, ValueError):
+            with open(os.path.join(kernel, name.replace(".", "/")), encoding="ascii") as file:
+                value = int(file.read())
+            if value < int(wanted):
+                found[name] = value
+    return found
 
 
 # -- all of it ----------------------------------------------------------------------------------

@@ -28,14 +28,15 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._files import 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._firewall import Table
 from ansible_collections.memcloud.memmachine.plugins.module_utils._hosts_file import ensure_hosts
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_check import (
+    CONFIGURATION,
     engine_call,
     engine_get,
     init_system,
 )
 
-CONFIGURATION = "/etc/memcloud"
 INSTALLED_MARK = os.path.join(CONFIGURATION, ".engine-installed")
 SCRIPT = "/usr/local/sbin/memcloud-node"
+RAISED_LIMITS = "/run/memcloud-limits.json"
 _REPOSITORY = "memcloud/"
 _STOP_SECONDS = 60
 
@@ -274,6 +275,8 @@ def _node(removal: Removal) -> Iterator[Step]:
     ]
     others = [p for p in glob.glob(os.path.join(CONFIGURATION, "*.json")) if p not in own]
     if not others:
+        if os.path.exists(RAISED_LIMITS) and os.path.exists(SCRIPT):
+            yield Step("raised limits of the kernel", _undo_limits)
         made = ("", ".requirements.txt", ".lock")
         own += [SCRIPT, *(removal.venv + suffix for suffix in made), CONFIGURATION]
     for path in own:
@@ -284,6 +287,14 @@ def _node(removal: Removal) -> Iterator[Step]:
     for parent in sorted({os.path.dirname(removal.data_dir), os.path.dirname(removal.venv)}):
         if parent.endswith("/memcloud") and _only(parent, own):
             yield Step(f"directory {parent}", partial(_remove_empty, parent))
+
+
+def _undo_limits() -> None:
+    done = subprocess.run(
+        [SCRIPT, "limits", "--undo"], capture_output=True, text=True, check=False, timeout=60
+    )
+    if done.returncode != 0:
+        raise RemovalError(f"{SCRIPT} limits --undo: {done.stderr.strip()}")
 
 
 def _only(directory: str, paths: list[str]) -> bool:

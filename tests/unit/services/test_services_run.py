@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
 import signal
 import socket
 import subprocess
@@ -35,10 +36,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(folder: str, module: str, settings: Path, url: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a service until it answers; kill it at the end if it still runs."""
+def serving(
+    folder: str, module: str, settings: Path, url: str, files: str = ""
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a service until it answers; kill it at the end if it still runs.
+
+    :param files: its soft and its hard limit of open files, where they are not ours.
+    """
+    limited = ["prlimit", f"--nofile={files}"] if files else []
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", module, str(settings)],
+        [*limited, sys.executable, "-P", "-m", module, str(settings)],
         env={"PYTHONPATH": str(ROLES / folder), "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -113,6 +120,13 @@ def test_the_gate_stops_soon_and_lets_held_requests_go(gate: tuple[Path, str]) -
     assert "mb_secret" not in said
     written = json.loads((settings.parent / "activity/acme.json").read_text())
     assert written["counts"]["not_running"] == 1
+
+
+def test_the_gate_takes_as_many_connections_as_it_may(gate: tuple[Path, str]) -> None:
+    settings, url = gate
+    ready = f"{url}/ready"
+    with serving("edge/files/gate", "memcloud_gate", settings, ready, "256:2048") as process:
+        assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (2048, 2048)
 
 
 def test_the_demo_model_starts_answers_and_stops(tmp_path: Path) -> None:

@@ -147,6 +147,17 @@ def node_findings(deployed, known=("acme",), complete=True, controller_time=None
     return {f.check: f for f in examine(checks) if f.level != OK}
 
 
+def test_a_kernel_with_low_limits(deployed, tmp_path, monkeypatch):
+    platform = deployed.made(["acme"], {})[0].platform["name"]
+    settings = {"kernel_limits": {"kernel.pid_max": 2**40, "kernel.threads-max": 1}}
+    (tmp_path / f"{platform}.json").write_text(json.dumps(settings))
+    monkeypatch.setattr(_doctor_node, "CONFIGURATION", str(tmp_path))
+    finding = node_findings(deployed)["kernel"]
+    assert finding.level == WARNING
+    assert finding.what.startswith("kernel.pid_max is ")
+    assert "setup_node" in finding.advice
+
+
 def test_a_node_as_it_should_be_has_no_finding(deployed):
     assert node_findings(deployed) == {}
 

@@ -21,6 +21,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._node_check im
     engine_facts,
     engine_get,
     ipv4_routes,
+    low_limits,
     missing_packages,
     own_pids,
     survey,
@@ -209,3 +210,11 @@ def test_survey_of_a_node_that_has_all(engine, tmp_path):
     assert found["engine"]["version"] == "20.10.24"
     assert found["init"] in ("systemd", "none")
     assert found["venv"] is False
+
+
+def test_limits_that_are_too_low_are_named_and_missing_ones_are_not(tmp_path):
+    (tmp_path / "kernel").mkdir()
+    (tmp_path / "kernel/pid_max").write_text("32768\n")
+    (tmp_path / "kernel/threads-max").write_text("200000\n")
+    least = {"kernel.pid_max": 4194304, "kernel.threads-max": 200000, "net.nothing": 5}
+    assert low_limits(least, str(tmp_path)) == {"kernel.pid_max": 32768}

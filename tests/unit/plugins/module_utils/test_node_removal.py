@@ -47,6 +47,7 @@ def node(tmp_path, engine, monkeypatch):
     monkeypatch.setattr(_node_removal, "CONFIGURATION", str(configuration))
     monkeypatch.setattr(_node_removal, "INSTALLED_MARK", str(configuration / ".engine-installed"))
     monkeypatch.setattr(_node_removal, "SCRIPT", str(tmp_path / "memcloud-node"))
+    monkeypatch.setattr(_node_removal, "RAISED_LIMITS", str(tmp_path / "raised.json"))
     monkeypatch.setattr(_node_removal, "ensure_hosts", lambda *arguments, **options: False)
     data = tmp_path / "var" / "memcloud" / "zz"
     data.mkdir(parents=True)
@@ -100,6 +101,19 @@ def test_planning_removes_nothing(node, engine, tmp_path):
     plan(node)
     assert sorted(tmp_path.rglob("*")) == before
     assert engine.deleted == []
+
+
+def test_raised_limits_of_the_kernel_go_back_with_the_last_platform(node, tmp_path):
+    (tmp_path / "raised.json").write_text("{}")
+    script = tmp_path / "memcloud-node"
+    script.write_text(f"#!/bin/sh\necho $* >{tmp_path}/called\n")
+    script.chmod(0o755)
+    (tmp_path / "etc" / "mc.json").write_text(json.dumps({"platform": "mc"}))
+    assert "raised limits of the kernel" not in [step.words for step in plan(node)]
+    (tmp_path / "etc" / "mc.json").unlink()
+    assert "raised limits of the kernel" in remove(node)
+    assert (tmp_path / "called").read_text() == "limits --undo\n"
+    assert not script.exists()
 
 
 def test_what_another_platform_uses_stays(node, tmp_path):

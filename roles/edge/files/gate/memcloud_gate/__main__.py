@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -47,6 +48,9 @@ def main(arguments: list[str]) -> int:
     except SettingsError as error:
         print(f"memcloud_gate: {error}", file=sys.stderr)
         return 2
+    # Newer engines start a process with room for 1024 connections, and let it take more.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     listener = start_logging()
     gate = Gate(settings)
     config = Config(

@@ -1,0 +1,105 @@
+"""The program that brings a node back, and the kernel's limits that it raises."""
+
+from __future__ import annotations
+
+import json
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+PROGRAM = Path(__file__).parents[3] / "roles/docker_node/files/memcloud-node"
+PIDS, INSTANCES = "kernel/pid_max", "fs/inotify/max_user_instances"
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The program, with a kernel and a platform of the test's own."""
+    loader = SourceFileLoader("memcloud_node", str(PROGRAM))
+    program = module_from_spec(spec_from_loader("memcloud_node", loader))
+    loader.exec_module(program)
+    for name, folder in (("CONFIGURATION", "etc"), ("KERNEL", "kernel")):
+        (tmp_path / folder).mkdir()
+        monkeypatch.setattr(program, name, str(tmp_path / folder))
+    monkeypatch.setattr(program, "RAISED", str(tmp_path / "raised.json"))
+    limits = {
+        "kernel.pid_max": 4194304,
+        "fs.inotify.max_user_instances": 65536,
+        "net.ipv4.neigh.default.gc_thresh3": 65536,  # a network namespace has none of it
+    }
+    settings = {"platform": "mc", "data_dir": "/x", "daemon": [], "service": "docker"}
+    settings |= {"docker_host": "unix:///x", "kernel_limits": limits}
+    (tmp_path / "etc/mc.json").write_text(json.dumps(settings))
+    put(tmp_path, PIDS, 32768)
+    put(tmp_path, INSTANCES, 1048576)
+    return program
+
+
+def put(there: Path, name: str, value: int) -> None:
+    path = there / "kernel" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{value}\n")
+
+
+def limit(there: Path, name: str) -> int:
+    return int((there / "kernel" / name).read_text())
+
+
+def test_what_is_too_low_is_raised_and_the_rest_left(
+    node: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert node.main(["limits", "mc"]) == 0
+    assert limit(tmp_path, PIDS) == 4194304
+    assert limit(tmp_path, INSTANCES) == 1048576
+    words = "mc: kernel limit kernel.pid_max raised from 32768 to 4194304\n"
+    assert capsys.readouterr().out == words
+    assert node.main(["limits", "mc"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_check_touches_nothing(
+    node: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert node.main(["limits", "mc", "--check"]) == 0
+    assert limit(tmp_path, PIDS) == 32768
+    assert "kernel.pid_max would be raised to 4194304" in capsys.readouterr().out
+    assert not (tmp_path / "raised.json").exists()
+
+
+def test_what_was_raised_is_put_back_but_not_what_somebody_changed_since(
+    node: ModuleType, tmp_path: Path
+) -> None:
+    put(tmp_path, INSTANCES, 128)
+    node.main(["limits", "mc"])
+    node.main(["limits", "mc"])
+    put(tmp_path, INSTANCES, 100000)
+    assert node.main(["limits", "--undo"]) == 0
+    assert limit(tmp_path, PIDS) == 32768
+    assert limit(tmp_path, INSTANCES) == 100000
+    assert not (tmp_path / "raised.json").exists()
+
+
+def test_a_limit_that_may_not_be_raised_stops_nothing(
+    node: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refused(path: str, text: str) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(node, "write", refused)
+    assert node.main(["limits", "mc"]) == 0
+    said = capsys.readouterr().out
+    assert "kernel.pid_max stays at 32768: Operation not permitted" in said
+    assert not (tmp_path / "raised.json").exists()
+
+
+@pytest.mark.parametrize("words", [[], ["down"], ["up", "--undo"], ["limits", "--force"]])
+def test_other_words_are_refused_with_its_help(
+    node: ModuleType, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert node.main(words) == 2
+    assert "memcloud-node limits [PLATFORM...]" in capsys.readouterr().err
