@@ -57,6 +57,13 @@ def read_text(path: str) -> str | None:
         raise MemcloudError(f"{path} cannot be read: {error}") from error
 
 
+def names_in(directory: str) -> list[str]:
+    """Return the names in a directory; none where there is no such directory."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return os.listdir(directory)
+    return []
+
+
 def remove_tree(path: str) -> None:
     """Remove a file, a link, or a directory with all that is in it, if there is one."""
     if os.path.isdir(path) and not os.path.islink(path):

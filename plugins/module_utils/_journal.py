@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import names_in
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import NodeState
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import read_json
@@ -132,6 +133,7 @@ class Journal:
             _upsert(database, row)
             return True
 
+        self._take_over_notes()
         return bool(self._do(write, False))
 
     def rebuild(self, tenants: Iterable[Mapping[str, Any]]) -> None:
@@ -186,6 +188,26 @@ class Journal:
                     versions[kind] = str(version)
         return versions
 
+    def _take_over_notes(self) -> None:
+        """Move what the keeper left into the journal; a note that cannot be read is dropped."""
+        folder = self._state.path("notes")
+        names = [n for n in sorted(names_in(folder)) if n.endswith(".json")]
+        paths = [os.path.join(folder, name) for name in names]
+
+        def write(database: Any) -> bool:
+            for row in filter(None, map(_note, paths)):
+                # Another run may have taken it over, or this one before it was killed.
+                how = "WHERE tenant = ? AND at = ? AND who = ? AND operation = ?"
+                same = [row[name] for name in ("tenant", "at", "who", "operation")]
+                if not list(_select(database, "journal", ["id"], how, same)):
+                    _insert(database, "journal", JOURNAL, row)
+            return True
+
+        if paths and self._do(write, False):
+            for path in paths:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+
     # -- reading ------------------------------------------------------------------------------
 
     def registry(self) -> list[dict[str, Any]]:
@@ -203,6 +225,7 @@ class Journal:
 
     def entries(self, since: str = "", limit: int = 10_000) -> list[dict[str, Any]]:
         """What happened since a moment, the latest rows where there are too many."""
+        self._take_over_notes()
         how = "WHERE at >= ? ORDER BY id DESC LIMIT ?"
         found: list[dict[str, Any]] = self._do(
             lambda database: list(_select(database, "journal", JOURNAL, how, [since, limit])), []
@@ -249,6 +272,16 @@ class Journal:
         moment = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%S%fZ")
         with contextlib.suppress(OSError):
             os.replace(self.path, f"{self.path}.broken-{moment}")
+
+
+def _note(path: str) -> dict[str, Any] | None:
+    """A row that the keeper left, with all columns of the journal."""
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        with open(path, encoding="utf-8") as file:
+            found = dict(json.load(file))
+        row: dict[str, Any] = {name: str(found.get(name, "")) for name in JOURNAL}
+        return {**row, "seconds": float(found.get("seconds", 0))}
+    return None
 
 
 def _upsert(database: Any, row: Mapping[str, Any]) -> None:

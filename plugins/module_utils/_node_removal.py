@@ -24,7 +24,10 @@ from functools import partial
 from typing import Any, Callable
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
-from ansible_collections.memcloud.memmachine.plugins.module_utils._files import remove_tree
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
+    names_in,
+    remove_tree,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._firewall import Table
 from ansible_collections.memcloud.memmachine.plugins.module_utils._hosts_file import ensure_hosts
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_check import (
@@ -95,7 +98,7 @@ def _refuse_data(removal: Removal, volumes: list[dict[str, Any]]) -> None:
         labelled = {(v.get("Labels") or {}).get("memcloud.tenant", "?") for v in volumes}
         held.append(f"{len(volumes)} volumes hold the memories of {_listed(labelled)}")
     elif engine_get(removal.docker_host, "/volumes") is None:
-        tenants = _names_in(os.path.join(removal.data_dir, "tenants"))
+        tenants = names_in(os.path.join(removal.data_dir, "tenants"))
         if tenants:
             held.append(
                 f"the engine at {removal.docker_host} does not answer, and it may hold the "
@@ -103,7 +106,7 @@ def _refuse_data(removal: Removal, volumes: list[dict[str, Any]]) -> None:
             )
             first = "Start the engine and run again. "
     folder = os.path.join(removal.data_dir, "backups")
-    points = _names_in(folder)
+    points = names_in(folder)
     if points:
         held.append(f"{folder} holds the restore points of {_listed(points)}")
     if held:
@@ -115,12 +118,6 @@ def _refuse_data(removal: Removal, volumes: list[dict[str, Any]]) -> None:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))
-
-
-def _names_in(directory: str) -> list[str]:
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        return os.listdir(directory)
-    return []
 
 
 # -- what the engine has --------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,7 +82,7 @@ def forget(tenant: Tenant, project: str = "tests") -> None:
 
 
 def test_the_official_client_wakes_a_paused_tenant_and_nothing_else_does(
-    platform: Platform, running: Tenant
+    platform: Platform, running: Tenant, tmp_path: Path
 ) -> None:
     sentence = running.store_something()
     platform.play.ok("pause_tenant", tenant=running.name)
@@ -104,6 +105,10 @@ def test_the_official_client_wakes_a_paused_tenant_and_nothing_else_does(
         found = project.memory().search(sentence)
     assert sentence in found.model_dump_json()
     assert runs(running) and signals(platform) == []
+    told = tmp_path / "journal.json"
+    platform.play.ok("tenant_journal", tenant=running.name, output="none", result_file=str(told))
+    last = json.loads(told.read_text())[-1]
+    assert (last["who"], last["operation"], last["result"]) == ("keeper", "wake", "done")
 
     # The entry says paused, that is, it sleeps until somebody comes: nobody stops it again.
     assert running.entry["tenant_state"] == "paused"

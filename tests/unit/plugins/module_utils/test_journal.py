@@ -64,6 +64,32 @@ def test_what_was_done_is_told_with_who_and_how_long(node):
     }
 
 
+def test_a_note_of_the_keeper_is_taken_over_once_and_a_damaged_one_dropped(node):
+    notes = pathlib.Path(node.path("notes"))
+    notes.mkdir()
+    note = {"at": "2026-02-02T00:00:00Z", "who": "keeper", "tenant": "acme", "uid": TENANT["uid"]}
+    note |= {"operation": "wake", "change": "a request came", "result": "done", "seconds": 6.2}
+    (notes / "1.json").write_text("{")
+    # As after a run that was killed before it could remove what it had taken over.
+    for name in ("2.json", "3.json"):
+        (notes / name).write_text(json.dumps(note))
+    record(node)
+    journal(node).note(TENANT, SECRETS, "pause", ["x"])
+    wake, pause = journal(node).entries()
+    assert wake == {**note, "playbook": "", "job": "", "error": ""}
+    assert pause["operation"] == "pause"
+    assert list(notes.iterdir()) == []
+
+
+def test_notes_wait_where_the_journal_cannot_be_written(node):
+    notes = pathlib.Path(node.path("notes"))
+    notes.mkdir()
+    (notes / "1.json").write_text(json.dumps({"at": "2026-02-02T00:00:00Z", "who": "keeper"}))
+    os.mkdir(node.path("registry.sqlite"))
+    assert journal(node).entries() == []
+    assert [path.name for path in notes.iterdir()] == ["1.json"]
+
+
 def test_the_registry_says_what_the_tenant_is(node):
     record(node, version="0.3.9")
     activity = {"uid": TENANT["uid"], "last_activity": "2026-02-02T00:00:00Z"}

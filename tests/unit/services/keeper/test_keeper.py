@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils import (
     _desired,
+    _journal,
     _locks,
     _node_state,
     _route,
@@ -74,7 +75,7 @@ class World:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for name in ("wake", "gate", "tenants/acme", "locks"):
+        for name in ("wake", "gate", "tenants/acme", "locks", "notes"):
             (root / name).mkdir(parents=True)
         self.engine = FakeEngine()
         self.node = Node(root)
@@ -109,6 +110,15 @@ class World:
     def gate(self) -> str:
         return (self.root / "gate/acme.json").read_text()
 
+    def noted(self) -> list[tuple[str, str, str]]:
+        """What stands in the node's journal: operation, change, result. No note is left."""
+        rows = _journal.Journal(_node_state.NodeState(str(self.root)), {}).entries()
+        assert {(row["who"], row["tenant"], row["uid"]) for row in rows} <= {
+            ("keeper", "acme", UID)
+        }
+        assert list((self.root / "notes").iterdir()) == []
+        return [(row["operation"], row["change"], row["result"]) for row in rows]
+
     def signal(self, name: str = "acme") -> Path:
         path = self.root / "wake" / name
         path.touch()
@@ -135,6 +145,7 @@ def test_a_sleeping_tenant_is_started_and_its_requests_pass(
     assert world.record["state"] == "running" and "asleep" not in world.record
     assert ("woken" in world.record) is woken
     assert not signal.exists()
+    assert world.noted() == [("wake", "a request came", "done")]
 
 
 @pytest.mark.parametrize(
@@ -155,6 +166,7 @@ def test_nobody_else_is_touched(world: World, record: dict[str, Any]) -> None:
     assert not world.waker.wake("acme")
     assert world.engine.calls == [] and world.record == before
     assert not signal.exists()
+    assert world.noted() == []
 
 
 def test_a_container_of_another_identity_is_not_started(world: World) -> None:
@@ -196,6 +208,7 @@ def test_a_failed_wake_leaves_the_tenant_as_it_was_and_is_not_tried_at_once(
     world.engine.calls.clear()
     assert not world.waker.wake("acme")
     assert world.engine.calls == []
+    assert world.noted() == [("wake", "a request came", "failed")]
 
 
 def test_both_sides_respect_each_others_lock(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,6 +251,9 @@ def test_writes_follow_the_sizes(
     world.measurer.measure()
     assert world.record["writes"] == after
     assert world.gate == World.gate_text("running", after)
+    size = f"{sum(sizes.values()) / 1e6:.0f} MB"
+    changed = [("storage", f"writes {after} at {size}", "done")]
+    assert world.noted() == ([] if before == after else changed)
 
 
 def test_only_the_present_generation_counts(world: World) -> None:

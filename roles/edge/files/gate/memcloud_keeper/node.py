@@ -32,13 +32,14 @@ def now() -> str:
 
 
 class Node:
-    """Below one directory: `wake`, `gate` (entries of the gate), `tenants` (records), `locks`."""
+    """Below one directory: `wake`, `gate` (the gate's entries), `tenants`, `locks`, `notes`."""
 
     def __init__(self, root: Path) -> None:
         self._wake = root / "wake"
         self._gate = root / "gate"
         self._tenants = root / "tenants"
         self._locks = root / "locks"
+        self._notes = root / "notes"
 
     def signals(self) -> list[str]:
         """Tenants that somebody waits for; what is no tenant's name is taken away."""
@@ -74,6 +75,24 @@ class Node:
             # To the byte what a deploy would write: otherwise the next one found a difference.
             text = json.dumps({**entry, **changes}, sort_keys=True) + "\n"
             _replace(path, text, 0o640)
+
+    def note(
+        self, tenant: str, operation: str, change: str, error: str = "", seconds: float = 0.0
+    ) -> None:
+        """Leave a row for the node's journal, which the next run of the collection takes over."""
+        row = {
+            "at": now(),
+            "who": "keeper",
+            "tenant": tenant,
+            "uid": str(self.record(tenant).get("uid", "")),
+            "operation": operation,
+            "change": change,
+            "result": "failed" if error else "done",
+            "error": error,
+            "seconds": round(seconds, 1),
+        }
+        with contextlib.suppress(OSError):
+            _replace(self._notes / f"{time.time_ns()}.json", json.dumps(row) + "\n", 0o600)
 
     @contextlib.contextmanager
     def locked(self, tenant: str, wait: float) -> Iterator[None]:

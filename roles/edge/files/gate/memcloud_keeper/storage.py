@@ -81,5 +81,6 @@ class Measurer:
                 self._node.change_gate(tenant, writes=due)
                 self._node.write_record(tenant, {**self._node.record(tenant), "writes": due})
                 say(f"writes {due}", tenant=tenant, bytes=files)
+                self._node.note(tenant, "storage", f"writes {due} at {files / 1e6:.0f} MB")
         except Busy:
             pass  # that run measures as well

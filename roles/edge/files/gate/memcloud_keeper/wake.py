@@ -83,7 +83,9 @@ class Waker:
                 self._start(tenant, record)
                 self._node.change_gate(tenant, state="running")
                 self._node.write_record(tenant, woken(record, now()))
-            say("woken", tenant=tenant, seconds=round(time.monotonic() - began, 2))
+                seconds = time.monotonic() - began
+                self._node.note(tenant, "wake", "a request came", seconds=seconds)
+            say("woken", tenant=tenant, seconds=round(seconds, 2))
             self._failed.pop(tenant, None)
             return True
         except Busy:
@@ -91,6 +93,7 @@ class Waker:
         except (NotWoken, EngineError, OSError) as error:
             self._failed[tenant] = time.monotonic()
             say("not woken", tenant=tenant, reason=str(error))
+            self._node.note(tenant, "wake", "a request came", error=str(error))
         finally:
             # Last: a keeper that was killed on the way finds it again.
             self._node.forget_signal(tenant)
