@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import logging
 import os
 import socket
 from collections.abc import Iterable, Mapping
@@ -210,24 +211,30 @@ def platform_text(batch: Mapping[str, Any]) -> str:
 
     With them goes how long ago the run read the inventory: clocks of controllers differ.
     """
-    platform, age = batch["platform"], _age()
-    run = {**platform["run"], **({} if age is None else {"age": age})}
-    return json.dumps({**platform, "run": run})
+    platform = batch["platform"]
+    return json.dumps({**platform, "run": {**platform["run"], "age": _age()}})
 
 
-def _age() -> float | None:
-    """Seconds since this run began; None where the system does not say it.
+def _age() -> float:
+    """Seconds since this run began, before it read the inventory.
 
-    Tasks run in children of the process that read the inventory.
+    The lower one of two figures, each of which can be too high: Python's own, if the clock was set
+    meanwhile, and the system's, where a shell gave its process to Ansible.
     """
+    loaded = logging.makeLogRecord({}).relativeCreated / 1000
+    return round(max(0.0, min(loaded, _age_of_process(loaded))), 2)
+
+
+def _age_of_process(otherwise: float) -> float:
+    """What the system says of the process whose child works on this task."""
     try:
         with open(f"/proc/{os.getppid()}/stat", encoding="ascii", errors="replace") as stream:
             ticks = int(stream.read().rpartition(")")[2].split()[19])
         with open("/proc/uptime", encoding="ascii") as stream:
             up = float(stream.read().split()[0])
     except (OSError, ValueError, IndexError):
-        return None
-    return round(up - ticks / os.sysconf("SC_CLK_TCK"), 2)
+        return otherwise
+    return up - ticks / os.sysconf("SC_CLK_TCK")
 
 
 def access_of(
