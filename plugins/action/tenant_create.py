@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._model import SECRET_FIELDS
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import (
@@ -20,6 +18,9 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._variables imp
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import (
     Controller,
     timestamp,
+)
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
+    ControllerAction,
 )
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import (
     Answer,
@@ -35,26 +36,15 @@ _PATHS = ("result_file", "key_file")
 _PLACEHOLDER_UID = "0" * 16
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ControllerAction):
     """Runs on the controller; the key goes into the answer and nowhere else."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
-
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return what was done to the entry; the host exists for the plays that follow."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
-        try:
-            wish = self._wish()
-            controller = Controller(task_vars, self._templar)
-            answer, outcome = self._create(wish, controller)
-        except MemcloudError as error:
-            raise AnsibleActionFail(str(error)) from error
-        result.update(_reported(wish, answer, outcome))
+        wish = self._wish()
+        controller = Controller(task_vars, self._templar)
+        answer, outcome = self._create(wish, controller)
+        result = _reported(wish, answer, outcome)
         if wish.name not in task_vars["hostvars"] and not self._task.check_mode:
             # Ansible may have looked for this host's file before it was there.
             result["add_host"] = {

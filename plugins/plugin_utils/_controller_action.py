@@ -1,0 +1,36 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What actions share that run on the controller alone."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+
+
+class ControllerAction(ActionBase):  # type: ignore[misc]
+    """Asks no node; what it cannot do fails the task with the error's own words."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return what the work returns."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        try:
+            result.update(self.work(task_vars or {}))
+        except MemcloudError as error:
+            raise AnsibleActionFail(str(error)) from error
+        return result
+
+    @abstractmethod
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """What this action does, and its result."""
