@@ -80,11 +80,15 @@ def check_backup(job: Job) -> None:
             f"restore point needs {needed // 1024**2} MiB while it is put together: make room and "
             "run again. Nothing was touched"
         )
-    job.once("begun", lambda: _begun_anew(job))
+    begun_anew(job)
+
+
+def begun_anew(job: Job) -> str:
+    """Make sure that there is a repository; in words, when earlier points are gone from it."""
+    return job.once("begun", lambda: _begun_anew(job))
 
 
 def _begun_anew(job: Job) -> str:
-    """Make sure that there is a repository; in words, when earlier points are gone from it."""
     repository = repository_of(job)
     new = repository.ensure()
     known = job.record.get("restore_point") or {}
@@ -132,7 +136,6 @@ def _store(job: Job, point: str, manifest: dict[str, Any]) -> dict[str, Any]:
     with open(os.path.join(point, MANIFEST), "w", encoding="utf-8") as stream:
         json.dump(manifest, stream, indent=1, sort_keys=True)
     repository = repository_of(job)
-    repository.ensure()  # the place may have gone meanwhile
     tags = {"tenant": job.name, "uid": job.tenant["uid"], "reason": manifest["reason"]}
     stored = repository.store(point, manifest["taken"], tags, urgent=job.held)
     shutil.rmtree(point, ignore_errors=True)
@@ -282,7 +285,7 @@ class Backup(Operation):
             "restore_point": taken,
             "message": f"restore point {taken['id']} of {taken['memories']} memories, "
             f"{taken['bytes'] // 1024} KiB, {taken['added_bytes'] // 1024} KiB of them new"
-            + job.once("begun", str),
+            + begun_anew(job),
         }
 
 
