@@ -136,7 +136,7 @@ def _store(job: Job, point: str, manifest: dict[str, Any]) -> dict[str, Any]:
     with open(os.path.join(point, MANIFEST), "w", encoding="utf-8") as stream:
         json.dump(manifest, stream, indent=1, sort_keys=True)
     repository = repository_of(job)
-    tags = {"tenant": job.name, "uid": job.tenant["uid"], "reason": manifest["reason"]}
+    tags = {**job.identity, "reason": manifest["reason"]}
     stored = repository.store(point, manifest["taken"], tags, urgent=job.held)
     shutil.rmtree(point, ignore_errors=True)
     taken = {
@@ -161,8 +161,7 @@ def _manifest(job: Job, reason: str) -> dict[str, Any]:
         "taken": now(),
         "reason": reason,
         "platform": job.platform["name"],
-        "tenant": job.name,
-        "uid": job.tenant["uid"],
+        **job.identity,
         "tier": job.tenant["tier"],
         "version": recorded["version"],
         "embedder": job.record.get("embedder") or embedder_of(recorded),

@@ -317,8 +317,7 @@ class TenantNode(Node):
                 lock = locked(self.state.locks, name, self.owner, _LOCK_WAIT)
                 with lock, Job(self, tenant, own) as job:
                     if settle:
-                        job.settle(*DECISIONS)
-                        job.record.pop(DEPARTED, None)
+                        job.settle(*DECISIONS, DEPARTED)
                     self._converge(job, purge, hostnames, result)
             except MemcloudError as error:
                 result.error = str(error)
