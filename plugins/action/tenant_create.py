@@ -32,7 +32,6 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation impo
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._placement import Need
 
 _TEXTS = ("tier", "hostname", "version", "node", "owner", "api_key_sha256")
-_PATHS = ("result_file", "key_file")
 _PLACEHOLDER_UID = "0" * 16
 
 
@@ -111,13 +110,8 @@ class ActionModule(ControllerAction):
         )
 
     def _answer(self, tenant: str, keys_dir: str) -> Answer:
-        paths = {
-            key: os.path.abspath(os.path.expanduser(str(self._task.args[key])))
-            for key in _PATHS
-            if self._task.args.get(key)
-        }
-        path = paths.get("result_file") or os.path.join(keys_dir, tenant + ".json")
-        return Answer(tenant, path, paths.get("key_file", ""))
+        path = self.path("result_file") or os.path.join(keys_dir, tenant + ".json")
+        return Answer(tenant, path, self.path("key_file"))
 
 
 def _reported(wish: Wish, answer: Answer, outcome: Outcome) -> dict[str, Any]:
@@ -131,6 +125,5 @@ def _reported(wish: Wish, answer: Answer, outcome: Outcome) -> dict[str, Any]:
         "key_file": answer.key_file,
     }
     if change is not None and change.changed:
-        header = {"before_header": change.where, "after_header": change.where}
-        reported["diff"] = {"before": change.before, "after": change.after, **header}
+        reported["diff"] = change.as_diff()
     return reported

@@ -109,10 +109,9 @@ class ActionModule(ControllerAction):
             report["gone"].append({**thing, **({"note": "; ".join(notes)} if notes else {})})
 
     def _write(self, report: dict[str, Any], inventory_dir: str) -> str:
-        given = self._task.args.get("result_file")
         moment = report["at"].replace(":", "").replace("-", "")
         usual = os.path.join(inventory_dir, _REPORTS, f"deleted-{report['tenant']}-{moment}.json")
-        path = os.path.abspath(os.path.expanduser(str(given))) if given else usual
+        path = self.path("result_file") or usual
         make_directory_for(path)
         write_atomically(path, json.dumps(report, indent=2) + "\n", 0o600)
         text = os.path.splitext(path)[0] + ".txt"

@@ -45,15 +45,7 @@ class ActionModule(ControllerAction):
             if not self._task.check_mode:
                 self._forget_key(tenant.name, controller.keys_dir(platform))
         changed = {name: change for name, change in changes.items() if change.changed}
-        diff = [
-            {
-                "before": change.before,
-                "after": change.after,
-                "before_header": change.where,
-                "after_header": change.where,
-            }
-            for change in changed.values()
-        ]
+        diff = [change.as_diff() for change in changed.values()]
         return {"changed": bool(changed), "tenants": sorted(changed), "diff": diff}
 
     def _request(self, name: str, uid: str) -> Request:

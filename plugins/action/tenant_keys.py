@@ -104,17 +104,11 @@ class ActionModule(ControllerAction):
         return done
 
     def _answer(self, tenant: str, key_name: str, keys_dir: str) -> Answer:
-        arguments = self._task.args
-        paths = {
-            option: os.path.abspath(os.path.expanduser(str(arguments[option])))
-            for option in ("result_file", "key_file")
-            if arguments.get(option)
-        }
         name = tenant if key_name == DEFAULT_NAME else f"{tenant}.{key_name}"
-        path = paths.get("result_file") or os.path.join(keys_dir, name + ".json")
+        path = self.path("result_file") or os.path.join(keys_dir, name + ".json")
         # A key that has a file of its own keeps it.
         before = Answer(tenant, path).read().get("api_key_file") or ""
-        return Answer(tenant, path, paths.get("key_file") or str(before))
+        return Answer(tenant, path, self.path("key_file") or str(before))
 
     # -- what passwords are derived from ------------------------------------------------------
 
@@ -202,10 +196,7 @@ def _told(outcome: KeyOutcome, answer: Answer, change: str) -> dict[str, Any]:
 
 
 def _diff(change: Change | None) -> dict[str, str] | None:
-    if change is None or not change.changed:
-        return None
-    header = {"before_header": change.where, "after_header": change.where}
-    return {"before": change.before, "after": change.after, **header}
+    return change.as_diff() if change and change.changed else None
 
 
 def _laid_over(controller: Controller, name: str, variables: Mapping[str, Any]) -> Tenant:

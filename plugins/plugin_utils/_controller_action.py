@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from typing import Any
 
@@ -34,3 +35,8 @@ class ControllerAction(ActionBase):  # type: ignore[misc]
     @abstractmethod
     def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """What this action does, and its result."""
+
+    def path(self, option: str) -> str:
+        """The absolute path that an option names; empty where it names none."""
+        given = self._task.args.get(option)
+        return os.path.abspath(os.path.expanduser(str(given))) if given else ""

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -42,10 +41,9 @@ class ReportAction(ControllerAction):
         text = json.dumps(content, indent=2)
         if output != "none":
             display.display(text if output == "json" else in_words())
-        path = self._task.args.get("result_file")
+        path = self.path("result_file")
         if not path:
             return
-        path = os.path.abspath(os.path.expanduser(str(path)))
         try:
             write_atomically(path, text + "\n", 0o600)
         except MemcloudError as error:
