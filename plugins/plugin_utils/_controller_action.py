@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, memcloud contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What actions share that run on the controller alone."""
+"""What actions share: what they do, and how an error ends their task."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 
 
-class ControllerAction(ActionBase):  # type: ignore[misc]
-    """Asks no node; what it cannot do fails the task with the error's own words."""
+class WorkAction(ActionBase):  # type: ignore[misc]
+    """What it cannot do fails the task with the error's own words."""
 
     TRANSFERS_FILES = False
-    _requires_connection = False
     _supports_check_mode = True
 
     def run(
@@ -40,3 +39,9 @@ class ControllerAction(ActionBase):  # type: ignore[misc]
         """The absolute path that an option names; empty where it names none."""
         given = self._task.args.get(option)
         return os.path.abspath(os.path.expanduser(str(given))) if given else ""
+
+
+class ControllerAction(WorkAction):
+    """Works on the controller alone: asks no node."""
+
+    _requires_connection = False
