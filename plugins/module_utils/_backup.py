@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import disk_usage
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import (
     Job,
     as_recorded,
@@ -40,7 +41,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._stores import
     dump_postgres,
     wait_for_postgres,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant_facts import disk_usage
 
 # Room that must be left when a restore point has been put together.
 _SPARE_BYTES = 256 * 1024**2

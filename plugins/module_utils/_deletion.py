@@ -24,6 +24,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api impo
     ask,
     wait_for_gate,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import disk_usage
 from ansible_collections.memcloud.memmachine.plugins.module_utils._hosts_file import HOSTS
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
@@ -34,10 +35,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     LABEL_UID,
     Drift,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant_facts import (
-    disk_usage,
-    purge_after,
-)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant_facts import purge_after
 
 # What a node keeps of every deletion, a line each.
 LOG = "deletions.jsonl"
