@@ -8,11 +8,8 @@ cd "$(dirname "$0")/.."
 upgrade=(--upgrade)
 [ "${1:-}" = --keep ] && upgrade=()
 
-# As tools/setup.sh does: uv does not read pip's configuration.
-index=${PIP_INDEX_URL:-$(.venv/bin/python -m pip config get global.index-url 2>/dev/null || true)}
-if [ -n "$index" ] && [ -z "${UV_DEFAULT_INDEX:-}" ]; then
-    export UV_DEFAULT_INDEX=$index
-fi
+# shellcheck source=tools/package_index.sh
+. tools/package_index.sh .venv/bin/python
 uv=$PWD/.venv/bin/uv
 
 # Names of a requirements file without .in and of the oldest Python that it is for, then options of uv.

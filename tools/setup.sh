@@ -38,10 +38,9 @@ if ! [ -x "$venv/bin/python" ]; then
     "$python" -m venv "$venv"
 fi
 
-# uv is much quicker than pip, and comes from the same lock. It does not read pip's configuration, so a package
-# index that is configured for pip is handed on.
+# uv is much quicker than pip, and comes from the same lock.
 install_lock() {
-    local lock=$1 stamp index
+    local lock=$1 stamp
     stamp=$venv/.installed-$(sha256sum "$lock" | cut -c1-16)
     [ -e "$stamp" ] && return
     say "installing $lock ($(grep -c '==' "$lock") packages)"
@@ -49,11 +48,8 @@ install_lock() {
         awk '/^uv==/ {found = 1} found {print} found && !/\\$/ {exit}' requirements.txt >"$venv/uv.txt"
         "$venv/bin/python" -m pip --quiet --disable-pip-version-check install --require-hashes -r "$venv/uv.txt"
     fi
-    index=$("$venv/bin/python" -m pip config get global.index-url 2>/dev/null || true)
-    index=${PIP_INDEX_URL:-$index}
-    if [ -n "$index" ] && [ -z "${UV_DEFAULT_INDEX:-}" ]; then
-        export UV_DEFAULT_INDEX=$index
-    fi
+    # shellcheck source=tools/package_index.sh
+    . tools/package_index.sh "$venv/bin/python"
     VIRTUAL_ENV=$venv "$venv/bin/uv" --quiet pip install --require-hashes -r "$lock"
     touch "$stamp"
 }

@@ -8,30 +8,23 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inputs import platform_inputs
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
+    ControllerAction,
+)
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
     FleetVariables,
     batches,
 )
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ControllerAction):
     """Runs once for all hosts of the play, on the controller alone."""
 
     BYPASS_HOST_LOOP = True
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return a batch a node, and as findings what is wrong with entries."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
         groups = task_vars["groups"]
         hosts = set(task_vars["ansible_play_hosts_all"])
         nodes = [name for name in groups.get("nodes") or () if name in hosts]
@@ -40,20 +33,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             for name in groups.get("tenants") or ()
         }
         names = [name for name, node in carried.items() if name in hosts or node in nodes]
-        try:
-            fleet = FleetVariables(task_vars, self._templar)
-            parsed, errors = fleet.tenants(names)
-            found = {batch["node"]: batch for batch in batches(parsed)}
-            for node in nodes:
-                found.setdefault(node, _batch(fleet, node))
-        except MemcloudError as error:
-            raise AnsibleActionFail(str(error)) from error
+        fleet = FleetVariables(task_vars, self._templar)
+        parsed, errors = fleet.tenants(names)
+        found = {batch["node"]: batch for batch in batches(parsed)}
+        for node in nodes:
+            found.setdefault(node, _batch(fleet, node))
         for node, batch in found.items():
             # An entry that cannot be read may be of any node, so nothing there is called nobody's.
             all_of_it = {name for name, carrier in carried.items() if carrier in (node, "")}
             batch["complete"] = not errors and all_of_it <= set(names)
-        result.update(changed=False, batches=list(found.values()), findings=_findings(errors))
-        return result
+        return {"changed": False, "batches": list(found.values()), "findings": _findings(errors)}
 
 
 def _batch(fleet: FleetVariables, node: str) -> dict[str, Any]:

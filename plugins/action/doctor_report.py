@@ -20,16 +20,13 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report_action
 class ActionModule(ReportAction):
     """Runs once for what was found on all nodes."""
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the findings, the worst first; fail when something is wrong."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = self._task.args
         findings = in_order(f for found in arguments["findings"] for f in found)
         self.report(findings, lambda: table(findings, verbose=bool(arguments.get("verbose"))))
         summary = counts(findings)
-        result.update(changed=False, summary=summary)
+        result: dict[str, Any] = {"changed": False, "summary": summary}
         if (summary["error"] or summary["warning"]) and arguments.get("fail", True):
             words = f"{summary['error']} errors and {summary['warning']} warnings: see above"
             result.update(failed=True, msg=words)

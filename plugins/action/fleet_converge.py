@@ -27,12 +27,8 @@ display = Display()
 class ActionModule(NodeAction):
     """Converges the named tenants, part by part."""
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return what was brought about for each tenant; failures are entries, not exceptions."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
         batch = self._task.args["batch"]
         tenants = self._tenants(self._task.args["tenants"])
         secrets = secrets_of(self._parsed(tenants, task_vars))
@@ -49,8 +45,7 @@ class ActionModule(NodeAction):
             return self._ask("tenant_converge", arguments, task_vars)
 
         display.display(f"{batch['node']}: converging {len(tenants)} of its tenants")
-        result.update(changed=False, tenants=call_in_parts(batch, tenants, ask, _line))
-        return result
+        return {"changed": False, "tenants": call_in_parts(batch, tenants, ask, _line)}
 
 
 def _line(entry: Mapping[str, Any]) -> str:

@@ -16,12 +16,8 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call imp
 class ActionModule(NodeAction):
     """Sends the keys with which the doctor asks each tenant."""
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the findings; a node that cannot be asked is one."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
         batch = self._task.args["batch"]
         probe_keys: dict[str, str] = {}
         if self._task.args.get("probe", True):
@@ -39,11 +35,8 @@ class ActionModule(NodeAction):
         if problem:
             advice = "see that the node runs and can be reached; then setup_node"
             findings = [_error("node", problem, advice)]
-        result.update(
-            changed=False,
-            findings=[{"node": batch["node"], **finding} for finding in findings],
-        )
-        return result
+        told = [{"node": batch["node"], **finding} for finding in findings]
+        return {"changed": False, "findings": told}
 
 
 def _error(check: str, what: str, advice: str) -> dict[str, str]:

@@ -15,30 +15,23 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report import
 class ActionModule(NodeAction):
     """Asks two modules: what there is, and what differs."""
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the facts by tenant; what went wrong on the node is an error of each tenant."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
         batch = self._task.args["batch"]
         facts, problem = self._by_tenant("tenant_facts", task_vars)
         drift: dict[str, Any] = {}
         if not problem:
             drift, problem = self._by_tenant("tenant_plan", task_vars)
-        result.update(
-            changed=False,
-            tenants={
-                tenant["tenant"]: {
-                    **stated(tenant, batch["node"]),
-                    **facts.get(tenant["tenant"], {"state": "unknown"}),
-                    "drift": drift.get(tenant["tenant"], {}).get("drift", []),
-                    "error": problem or drift.get(tenant["tenant"], {}).get("error") or None,
-                }
-                for tenant in self._tenants()
-            },
-        )
-        return result
+        tenants = {
+            tenant["tenant"]: {
+                **stated(tenant, batch["node"]),
+                **facts.get(tenant["tenant"], {"state": "unknown"}),
+                "drift": drift.get(tenant["tenant"], {}).get("drift", []),
+                "error": problem or drift.get(tenant["tenant"], {}).get("error") or None,
+            }
+            for tenant in self._tenants()
+        }
+        return {"changed": False, "tenants": tenants}
 
     def _by_tenant(
         self, module: str, task_vars: dict[str, Any]

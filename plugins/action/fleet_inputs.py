@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
+    ControllerAction,
+)
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
     FleetVariables,
     batches,
@@ -18,30 +19,20 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import 
 )
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ControllerAction):
     """Runs once for all tenants of the play, on the controller alone."""
 
     BYPASS_HOST_LOOP = True
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the tenants by node; fail with every error before anything is touched."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
         names = self._task.args.get("tenants") or _hosts_of(task_vars)
-        try:
-            parsed, errors = FleetVariables(task_vars, self._templar).tenants(names)
-        except MemcloudError as error:
-            raise AnsibleActionFail(str(error)) from error
+        parsed, errors = FleetVariables(task_vars, self._templar).tenants(names)
         errors += _entry_problems(task_vars, names, errors)
         if errors and not self._task.args.get("tolerant"):
-            raise AnsibleActionFail("Nothing was touched.\n" + "\n".join(errors))
-        result.update(changed=False, batches=batches(parsed, run_origin(task_vars)), errors=errors)
-        return result
+            raise MemcloudError("Nothing was touched.\n" + "\n".join(errors))
+        by_node = batches(parsed, run_origin(task_vars))
+        return {"changed": False, "batches": by_node, "errors": errors}
 
 
 def _entry_problems(

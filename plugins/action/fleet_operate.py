@@ -28,24 +28,15 @@ display = Display()
 class ActionModule(NodeAction):
     """Does it part by part; in check mode it says what it would do."""
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return what was done for each tenant; failures are entries, not exceptions."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
         given = self._task.args
         batch, operation = given["batch"], str(given["operation"])
         tenants = self._tenants(given.get("tenants") or None)
         names = [tenant["tenant"] for tenant in tenants]
         if self._task.check_mode:
-            result.update(
-                changed=False,
-                tenants={},
-                skipped=True,
-                msg=f"check mode: {operation} of {', '.join(names)} was not done",
-            )
-            return result
+            msg = f"check mode: {operation} of {', '.join(names)} was not done"
+            return {"changed": False, "tenants": {}, "skipped": True, "msg": msg}
         parsed = self._parsed(tenants, task_vars)
         secrets = secrets_of(parsed)
         params = {name: dict(given.get("params") or {}) for name in names}
@@ -67,8 +58,7 @@ class ActionModule(NodeAction):
         display.display(f"{batch['node']}: {operation} of {len(tenants)} of its tenants")
         entries = call_in_parts(batch, tenants, ask, _line)
         changed = any(entry.get("changed") for entry in entries.values())
-        result.update(changed=changed, tenants=entries)
-        return result
+        return {"changed": changed, "tenants": entries}
 
 
 def _line(entry: Mapping[str, Any]) -> str:

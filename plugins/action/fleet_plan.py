@@ -22,12 +22,8 @@ display = Display()
 class ActionModule(NodeAction):
     """Says what would be done, and does nothing."""
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the tenants that are not as they should be, each with words and diff."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
         batch = self._task.args["batch"]
         arguments = {
             "platform": json.dumps(batch["platform"]),
@@ -47,13 +43,12 @@ class ActionModule(NodeAction):
         for entry in drifted if not quiet else ():
             for line in _lines(entry):
                 display.display(f"  {entry['tenant']}: {line}")
-        result.update(
-            changed=False,
-            checked=len(tenants),
-            drifted=drifted,
-            missing_versions=answer.get("missing_versions", []),
-        )
-        return result
+        return {
+            "changed": False,
+            "checked": len(tenants),
+            "drifted": drifted,
+            "missing_versions": answer.get("missing_versions", []),
+        }
 
 
 def _lines(entry: dict[str, Any]) -> list[str]:

@@ -16,11 +16,8 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report import
 class ActionModule(NodeAction):
     """Reads rows of one kind: registry, journal or stats."""
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return rows with their node; a node that cannot be asked is an error, no failure."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
         given = self._task.args
         batch = given["batch"]
         node, platform = batch["node"], batch["platform"]
@@ -30,11 +27,11 @@ class ActionModule(NodeAction):
             "tenants": batch["tenants"],
             "since": str(given.get("since") or ""),
         }
-        answer, problem = self._ask("tenant_read", arguments, task_vars or {})
+        answer, problem = self._ask("tenant_read", arguments, task_vars)
         rows = [
             {**row, "node": node, "platform": platform["name"]} for row in answer.get("rows") or ()
         ]
-        result.update(changed=False, node=node, rows=rows, error=problem)
+        result: dict[str, Any] = {"changed": False, "node": node, "rows": rows, "error": problem}
         if given["about"] == "registry":
             result["tenants"] = _tenants(batch, rows, problem)
         return result

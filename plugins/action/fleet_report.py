@@ -18,11 +18,8 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report_action
 class ActionModule(ReportAction):
     """Runs once for what was read on all nodes."""
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the tenants, sorted by name, after showing them."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = self._task.args
         found: dict[str, Any] = {}
         for batch in arguments.get("batches") or ():
@@ -31,7 +28,6 @@ class ActionModule(ReportAction):
         for tenants in arguments.get("tenants") or ():
             found.update(tenants)
         errors = arguments.get("errors") or []
-        task_vars = task_vars or {}
         for name in task_vars["ansible_play_hosts_all"]:
             if name not in found:
                 own = [message for message in errors if message.startswith(name + ": ")]
@@ -40,8 +36,7 @@ class ActionModule(ReportAction):
                 found[name] = {"tenant": name, "state": "error", "error": problem}
         tenants = [found[name] for name in sorted(found)]
         self.report(tenants, lambda: _in_words(tenants))
-        result.update(changed=False, tenants=tenants)
-        return result
+        return {"changed": False, "tenants": tenants}
 
 
 def _in_words(tenants: Sequence[dict[str, Any]]) -> str:

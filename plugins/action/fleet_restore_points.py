@@ -27,12 +27,8 @@ display = Display()
 class ActionModule(NodeAction):
     """Is delegated to the node, or to the controller where no node may do it."""
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return what was found or done for each tenant; failures are entries."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
         given = self._task.args
         batch, action = given["batch"], str(given["action"])
         tenants = self._tenants(given.get("tenants") or None)
@@ -57,8 +53,7 @@ class ActionModule(NodeAction):
         display.display(f"{batch['node']}: restore points of {len(tenants)} of its tenants")
         entries = call_in_parts(batch, tenants, ask, _line)
         changed = any(entry.get("changed") for entry in entries.values())
-        result.update(changed=changed, tenants=entries)
-        return result
+        return {"changed": changed, "tenants": entries}
 
 
 def _tell_of_versions(

@@ -22,11 +22,8 @@ _ORDER = {"journal": ("at", "tenant"), "stats": ("tenant", "node")}
 class ActionModule(ReportAction):
     """Runs once for what was read on all nodes."""
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the rows of all nodes in order, after showing them."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
         given = self._task.args
         about, wanted = str(given["about"]), set(given.get("tenants") or ())
         read = list(given["read"])
@@ -36,7 +33,7 @@ class ActionModule(ReportAction):
         rows.sort(key=lambda row: tuple(str(row[name]) for name in _ORDER[about]))
         problems = [part["error"] for part in read if part["error"]]
         self.report(rows, lambda: "\n".join([_TABLES[about](rows), *problems]))
-        result.update(changed=False, rows=rows, errors=problems)
+        result: dict[str, Any] = {"changed": False, "rows": rows, "errors": problems}
         if problems and not rows:
             result.update(failed=True, msg="\n".join(problems))
         return result

@@ -11,7 +11,6 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.utils.display import Display
 from ansible_collections.memcloud.memmachine.plugins.module_utils._defaults import load_defaults
-from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import tenants_of
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report import aligned
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report_action import (
@@ -32,17 +31,12 @@ display = Display()
 class ActionModule(ReportAction):
     """Runs once for all tenants of the play, on the controller alone."""
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return waves and skipped tenants; at the end the outcome of every tenant."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
         given, version = self._task.args, str(self._task.args.get("version") or "")
         facts = {n: entry for node in given["facts"] for n, entry in node.items()}
         if given.get("outcomes"):
-            result.update(changed=False, tenants=self._tell(task_vars, facts, version))
-            return result
+            return {"changed": False, "tenants": self._tell(task_vars, facts, version)}
         canaries = given.get("canaries") or []
         try:
             steps = parse_steps(task_vars.get(VARIABLE) or load_defaults()[VARIABLE])
@@ -55,8 +49,6 @@ class ActionModule(ReportAction):
         except ValueError as error:
             words = f"version: {str(error)!r} is none: write one like 0.4.0. Nothing was touched"
             raise AnsibleActionFail(words) from error
-        except MemcloudError as error:
-            raise AnsibleActionFail(str(error)) from error
         reasons = {c.name: skipped(c, version) for c in candidates}
         left = {name: reason for name, reason in sorted(reasons.items()) if reason}
         for number, wave in enumerate(waves, start=1):
@@ -64,13 +56,12 @@ class ActionModule(ReportAction):
             display.display(f"wave {number} of {len(waves)} ({wave.part}): {names}")
         for name, reason in left.items():
             display.display(f"left as it is: {name} {reason}")
-        result.update(
-            changed=False,
-            waves=[{**wave.as_dict(), "number": n} for n, wave in enumerate(waves, start=1)],
-            sizes=[len(wave.tenants) for wave in waves] or [1],
-            skipped_tenants=left,
-        )
-        return result
+        return {
+            "changed": False,
+            "waves": [{**wave.as_dict(), "number": n} for n, wave in enumerate(waves, start=1)],
+            "sizes": [len(wave.tenants) for wave in waves] or [1],
+            "skipped_tenants": left,
+        }
 
     def _tell(
         self, task_vars: Mapping[str, Any], facts: Mapping[str, Any], version: str

@@ -7,44 +7,36 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
+    ControllerAction,
+)
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._deployments import export_rows
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ControllerAction):
     """Runs once for what was read on all nodes."""
 
     BYPASS_HOST_LOOP = True
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return which instances changed in the table."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
         given = self._task.args
         url = str(given.get("database_url") or "")
         if not url:
-            raise AnsibleActionFail(
+            raise MemcloudError(
                 "database_url is missing: set MEMCLOUD_REGISTRY_URL in the environment, or give it "
                 "from a vault (postgresql://user:password@host:port/database). Nothing was written"
             )
         read = list(given["read"])
         problems = [part["error"] for part in read if part["error"]]
         rows = [row for part in read for row in part["rows"]]
-        try:
-            changed = export_rows(url, rows, dry_run=self._task.check_mode)
-        except MemcloudError as error:
-            raise AnsibleActionFail(str(error)) from None
-        result.update(
-            changed=bool(changed),
-            instances=changed,
-            msg=f"{len(rows)} deployments, {len(changed)} of them changed",
-        )
+        changed = export_rows(url, rows, dry_run=self._task.check_mode)
+        result: dict[str, Any] = {
+            "changed": bool(changed),
+            "instances": changed,
+            "msg": f"{len(rows)} deployments, {len(changed)} of them changed",
+        }
         if problems:
             result.update(failed=True, msg=f"{result['msg']}; left out: {'; '.join(problems)}")
         return result

@@ -7,30 +7,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
+    ControllerAction,
+)
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._run_variables import (
     check_run_variables,
 )
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ControllerAction):
     """Runs once for all hosts of the play, on the controller alone."""
 
     BYPASS_HOST_LOOP = True
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Change nothing; fail before anything is touched."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        try:
-            check_run_variables(task_vars or {})
-        except MemcloudError as error:
-            raise AnsibleActionFail(str(error)) from error
-        result.update(changed=False)
-        return result
+        check_run_variables(task_vars)
+        return {"changed": False}

@@ -8,42 +8,27 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import Platform
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import Controller
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
+    ControllerAction,
+)
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import (
     Answer,
     facts_of,
 )
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ControllerAction):
     """Runs for the tenant, on the controller alone."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
-
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the answer without its key; with it only when that was asked for."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
         arguments = self._task.args
         name = str(arguments.get("tenant") or task_vars["inventory_hostname"])
-        try:
-            told = self._tell(name, Controller(task_vars, self._templar))
-        except MemcloudError as error:
-            raise AnsibleActionFail(str(error)) from error
-        result.update(told)
-        return result
-
-    def _tell(self, name: str, controller: Controller) -> dict[str, Any]:
-        arguments = self._task.args
+        controller = Controller(task_vars, self._templar)
         error = str(arguments.get("error") or "")
         facts: dict[str, Any] = {"state": arguments.get("state") or "error"}
         path = str(arguments.get("result_file") or "")

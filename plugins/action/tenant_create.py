@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._model import SECRET_FIELDS
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import (
@@ -21,6 +19,9 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller im
     Controller,
     timestamp,
 )
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
+    ControllerAction,
+)
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import (
     Answer,
     Outcome,
@@ -31,30 +32,18 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation impo
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._placement import Need
 
 _TEXTS = ("tier", "hostname", "version", "node", "owner", "api_key_sha256")
-_PATHS = ("result_file", "key_file")
 _PLACEHOLDER_UID = "0" * 16
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ControllerAction):
     """Runs on the controller; the key goes into the answer and nowhere else."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
-
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return what was done to the entry; the host exists for the plays that follow."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
-        try:
-            wish = self._wish()
-            controller = Controller(task_vars, self._templar)
-            answer, outcome = self._create(wish, controller)
-        except MemcloudError as error:
-            raise AnsibleActionFail(str(error)) from error
-        result.update(_reported(wish, answer, outcome))
+        wish = self._wish()
+        controller = Controller(task_vars, self._templar)
+        answer, outcome = self._create(wish, controller)
+        result = _reported(wish, answer, outcome)
         if wish.name not in task_vars["hostvars"] and not self._task.check_mode:
             # Ansible may have looked for this host's file before it was there.
             result["add_host"] = {
@@ -121,13 +110,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         )
 
     def _answer(self, tenant: str, keys_dir: str) -> Answer:
-        paths = {
-            key: os.path.abspath(os.path.expanduser(str(self._task.args[key])))
-            for key in _PATHS
-            if self._task.args.get(key)
-        }
-        path = paths.get("result_file") or os.path.join(keys_dir, tenant + ".json")
-        return Answer(tenant, path, paths.get("key_file", ""))
+        path = self.path("result_file") or os.path.join(keys_dir, tenant + ".json")
+        return Answer(tenant, path, self.path("key_file"))
 
 
 def _reported(wish: Wish, answer: Answer, outcome: Outcome) -> dict[str, Any]:
@@ -141,6 +125,5 @@ def _reported(wish: Wish, answer: Answer, outcome: Outcome) -> dict[str, Any]:
         "key_file": answer.key_file,
     }
     if change is not None and change.changed:
-        header = {"before_header": change.where, "after_header": change.where}
-        reported["diff"] = {"before": change.before, "after": change.after, **header}
+        reported["diff"] = change.as_diff()
     return reported

@@ -12,7 +12,6 @@ import tempfile
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inputs import backup_access
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_writer import (
@@ -28,6 +27,9 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import
 from ansible_collections.memcloud.memmachine.plugins.module_utils._storage_place import is_local
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import Controller
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
+    ControllerAction,
+)
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import Answer
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._deletion_report import in_words
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._object_versions import (
@@ -42,24 +44,16 @@ _REPORTS = ".reports"
 _LOCKS = ("retention", "object lock", "legal hold")
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ControllerAction):
     """Runs for each deleted tenant, on the controller alone."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
-
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the report and where it was written; fail when something should not be left."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
         name = str(self._task.args.get("tenant") or task_vars["inventory_hostname"])
         report = dict(self._task.args.get("report") or {})
         if not report or self._task.check_mode:
-            result.update(changed=False, skipped=True, msg=f"{name}: there is nothing to report")
-            return result
+            msg = f"{name}: there is nothing to report"
+            return {"changed": False, "skipped": True, "msg": msg}
         try:
             controller = Controller(task_vars, self._templar)
             tenant, platform = controller.tenant(name, {})
@@ -72,7 +66,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             path = self._write(report, controller.inventory_dir)
         except (MemcloudError, OSError) as error:
             raise AnsibleActionFail(f"{name}: {error}") from error
-        result.update(changed=True, report=report, report_file=path)
+        result: dict[str, Any] = {"changed": True, "report": report, "report_file": path}
         if report["purged"] and report["left"]:
             names = ", ".join(map(_named, report["left"]))
             result.update(
@@ -115,10 +109,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             report["gone"].append({**thing, **({"note": "; ".join(notes)} if notes else {})})
 
     def _write(self, report: dict[str, Any], inventory_dir: str) -> str:
-        given = self._task.args.get("result_file")
         moment = report["at"].replace(":", "").replace("-", "")
         usual = os.path.join(inventory_dir, _REPORTS, f"deleted-{report['tenant']}-{moment}.json")
-        path = os.path.abspath(os.path.expanduser(str(given))) if given else usual
+        path = self.path("result_file") or usual
         make_directory_for(path)
         write_atomically(path, json.dumps(report, indent=2) + "\n", 0o600)
         text = os.path.splitext(path)[0] + ".txt"

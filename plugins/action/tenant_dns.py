@@ -8,53 +8,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
-    MemcloudError,
-    VariableError,
-)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import VariableError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import Platform
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import Controller
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
+    ControllerAction,
+)
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._dns import (
     call_hook,
     dns_command,
 )
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ControllerAction):
     """Runs for the tenant, on the controller alone."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
-
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Call the hook; without one nothing is done."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
         name = str(self._task.args.get("tenant") or task_vars["inventory_hostname"])
         state = str(self._task.args.get("state") or "present")
-        try:
-            variables = {"tenant_node": task_vars["tenant_node"]} if _names_node(task_vars) else {}
-            tenant, platform = Controller(task_vars, self._templar).tenant(name, variables)
-            if not platform.dns_hook:
-                result.update(changed=False, command=[])
-                return result
-            address = ""
-            if state == "present":
-                address = self._address(tenant.node, platform, task_vars)
-            command = dns_command(
-                platform.dns_hook, state, name, tenant.hostname, address, platform.dns_ttl
-            )
-            if not self._task.check_mode:
-                result["said"] = call_hook(name, command)
-        except MemcloudError as error:
-            raise AnsibleActionFail(str(error)) from error
+        variables = {"tenant_node": task_vars["tenant_node"]} if _names_node(task_vars) else {}
+        tenant, platform = Controller(task_vars, self._templar).tenant(name, variables)
+        if not platform.dns_hook:
+            return {"changed": False, "command": []}
+        address = ""
+        if state == "present":
+            address = self._address(tenant.node, platform, task_vars)
+        command = dns_command(
+            platform.dns_hook, state, name, tenant.hostname, address, platform.dns_ttl
+        )
         # What the record was before, the hook alone knows; it is called whenever it might differ.
-        result.update(changed=False, command=command)
+        result: dict[str, Any] = {"changed": False, "command": command}
+        if not self._task.check_mode:
+            result["said"] = call_hook(name, command)
         return result
 
     def _address(self, node: str, platform: Platform, task_vars: Mapping[str, Any]) -> str:

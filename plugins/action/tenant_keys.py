@@ -11,8 +11,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
     MemcloudError,
     VariableError,
@@ -25,6 +23,9 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_wri
 from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import Platform
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import Controller
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
+    ControllerAction,
+)
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import Answer
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._keys import (
     DEFAULT_NAME,
@@ -39,42 +40,31 @@ _OF_KEYS = ("rotate", "add", "revoke")
 _CHANGES = (*_OF_KEYS, "databases", "root_key")
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ControllerAction):
     """Runs once for all tenants of the play; keys go into answers and nowhere else."""
 
     BYPASS_HOST_LOOP = True
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return by tenant what was written and where its answer is."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
         names = self._task.args.get("tenants") or task_vars["ansible_play_hosts"]
         change = str(self._task.args.get("change") or "")
-        try:
-            if change not in _CHANGES:
-                raise MemcloudError(f"change is {change!r}; it can be {', '.join(_CHANGES)}")
-            controller = Controller(task_vars, self._templar)
-            # Nothing is written unless all of them can be used.
-            tenants = [controller.tenant(name, {}) for name in names]
-            present = _present(tenants)
-            if change in _OF_KEYS:
-                done = self._change_keys(change, present, controller)
-            else:
-                done = self._change_versions(change, present, controller)
-            done.update(_passed_over(tenants))
-        except MemcloudError as error:
-            raise AnsibleActionFail(str(error)) from error
+        if change not in _CHANGES:
+            raise MemcloudError(f"change is {change!r}; it can be {', '.join(_CHANGES)}")
+        controller = Controller(task_vars, self._templar)
+        # Nothing is written unless all of them can be used.
+        tenants = [controller.tenant(name, {}) for name in names]
+        present = _present(tenants)
+        if change in _OF_KEYS:
+            done = self._change_keys(change, present, controller)
+        else:
+            done = self._change_versions(change, present, controller)
+        done.update(_passed_over(tenants))
         changes = [told.pop("diff") for told in done.values() if told.get("diff")]
         if self._task.check_mode:
             for told in done.values():
                 told["message"] = "check mode, nothing was written: " + told["message"]
-        result.update(changed=bool(changes), tenants=done, diff=changes)
-        return result
+        return {"changed": bool(changes), "tenants": done, "diff": changes}
 
     # -- API keys -----------------------------------------------------------------------------
 
@@ -114,17 +104,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return done
 
     def _answer(self, tenant: str, key_name: str, keys_dir: str) -> Answer:
-        arguments = self._task.args
-        paths = {
-            option: os.path.abspath(os.path.expanduser(str(arguments[option])))
-            for option in ("result_file", "key_file")
-            if arguments.get(option)
-        }
         name = tenant if key_name == DEFAULT_NAME else f"{tenant}.{key_name}"
-        path = paths.get("result_file") or os.path.join(keys_dir, name + ".json")
+        path = self.path("result_file") or os.path.join(keys_dir, name + ".json")
         # A key that has a file of its own keeps it.
         before = Answer(tenant, path).read().get("api_key_file") or ""
-        return Answer(tenant, path, paths.get("key_file") or str(before))
+        return Answer(tenant, path, self.path("key_file") or str(before))
 
     # -- what passwords are derived from ------------------------------------------------------
 
@@ -212,10 +196,7 @@ def _told(outcome: KeyOutcome, answer: Answer, change: str) -> dict[str, Any]:
 
 
 def _diff(change: Change | None) -> dict[str, str] | None:
-    if change is None or not change.changed:
-        return None
-    header = {"before_header": change.where, "after_header": change.where}
-    return {"before": change.before, "after": change.after, **header}
+    return change.as_diff() if change and change.changed else None
 
 
 def _laid_over(controller: Controller, name: str, variables: Mapping[str, Any]) -> Tenant:

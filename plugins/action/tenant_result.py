@@ -7,24 +7,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
+    ControllerAction,
+)
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ControllerAction):
     """Runs for each drifted tenant, on the controller alone."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
-
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return changed, diff and words of the tenant, or its failure."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
         operated = self._task.args.get("operated")
         if operated is not None:
-            return {**result, **_operated(operated)}
+            return _operated(operated)
         entry = dict(self._task.args.get("plan") or {})
         converged = self._task.args.get("converged") or {}
         entry.update(converged)
@@ -34,15 +29,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             )
         words = entry.get("drift") or []
         if entry.get("error"):
-            result.update(failed=True, msg=entry["error"], drift=words)
-            return result
-        result.update(
-            changed=bool(words),
-            drift=words,
-            msg="; ".join(words) or "as it should be",
-            proof=entry.get("proof"),
-            state=entry.get("state"),
-        )
+            return {"failed": True, "msg": entry["error"], "drift": words}
+        result = {
+            "changed": bool(words),
+            "drift": words,
+            "msg": "; ".join(words) or "as it should be",
+            "proof": entry.get("proof"),
+            "state": entry.get("state"),
+        }
         if words:
             result["diff"] = entry["diff"]
         return result

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import disk_usage
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import (
     Job,
     as_recorded,
@@ -40,7 +41,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._stores import
     dump_postgres,
     wait_for_postgres,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant_facts import disk_usage
 
 # Room that must be left when a restore point has been put together.
 _SPARE_BYTES = 256 * 1024**2
@@ -80,11 +80,15 @@ def check_backup(job: Job) -> None:
             f"restore point needs {needed // 1024**2} MiB while it is put together: make room and "
             "run again. Nothing was touched"
         )
-    job.once("begun", lambda: _begun_anew(job))
+    begun_anew(job)
+
+
+def begun_anew(job: Job) -> str:
+    """Make sure that there is a repository; in words, when earlier points are gone from it."""
+    return job.once("begun", lambda: _begun_anew(job))
 
 
 def _begun_anew(job: Job) -> str:
-    """Make sure that there is a repository; in words, when earlier points are gone from it."""
     repository = repository_of(job)
     new = repository.ensure()
     known = job.record.get("restore_point") or {}
@@ -132,8 +136,7 @@ def _store(job: Job, point: str, manifest: dict[str, Any]) -> dict[str, Any]:
     with open(os.path.join(point, MANIFEST), "w", encoding="utf-8") as stream:
         json.dump(manifest, stream, indent=1, sort_keys=True)
     repository = repository_of(job)
-    repository.ensure()  # the place may have gone meanwhile
-    tags = {"tenant": job.name, "uid": job.tenant["uid"], "reason": manifest["reason"]}
+    tags = {**job.identity, "reason": manifest["reason"]}
     stored = repository.store(point, manifest["taken"], tags, urgent=job.held)
     shutil.rmtree(point, ignore_errors=True)
     taken = {
@@ -158,8 +161,7 @@ def _manifest(job: Job, reason: str) -> dict[str, Any]:
         "taken": now(),
         "reason": reason,
         "platform": job.platform["name"],
-        "tenant": job.name,
-        "uid": job.tenant["uid"],
+        **job.identity,
         "tier": job.tenant["tier"],
         "version": recorded["version"],
         "embedder": job.record.get("embedder") or embedder_of(recorded),
@@ -282,7 +284,7 @@ class Backup(Operation):
             "restore_point": taken,
             "message": f"restore point {taken['id']} of {taken['memories']} memories, "
             f"{taken['bytes'] // 1024} KiB, {taken['added_bytes'] // 1024} KiB of them new"
-            + job.once("begun", str),
+            + begun_anew(job),
         }
 
 

@@ -8,11 +8,11 @@ Measured only when a size gets smaller than that with which the tenant was last 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import VariableError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import disk_usage
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import parse_size
 
 # Of so many bytes of data at least one should have its place in memory. Every shipped tier gives
@@ -78,15 +78,7 @@ def check_fits(
 
 def stored_bytes(directory: str) -> int:
     """Bytes of a database's volume without its logs."""
-    total = 0
-    for path, directories, files in os.walk(directory):
-        directories[:] = [name for name in directories if name not in _LOGS]
-        for name in files:
-            try:
-                total += os.lstat(os.path.join(path, name)).st_blocks * 512
-            except FileNotFoundError:
-                continue  # a database removes files of its own while we look
-    return total
+    return disk_usage(directory, without=_LOGS)
 
 
 def human(size: int) -> str:

@@ -24,6 +24,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api impo
     ask,
     wait_for_gate,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import disk_usage
 from ansible_collections.memcloud.memmachine.plugins.module_utils._hosts_file import HOSTS
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
@@ -34,10 +35,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     LABEL_UID,
     Drift,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant_facts import (
-    disk_usage,
-    purge_after,
-)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant_facts import purge_after
 
 # What a node keeps of every deletion, a line each.
 LOG = "deletions.jsonl"
@@ -66,8 +64,7 @@ def delete(job: Job, purge: bool) -> tuple[list[Drift], dict[str, Any]]:
     job.node.write_hosts_file()
     left = _look_until_unloaded(job)
     report = {
-        "tenant": job.name,
-        "uid": job.tenant["uid"],
+        **job.identity,
         "hostname": job.tenant["hostname"],
         "owner": job.tenant["owner"],
         "at": now(),
@@ -133,15 +130,10 @@ def _remove_files(job: Job) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     for path in (
         job.state.path("gate", "activity", f"{job.name}.json"),
-        job.state.path("evidence", f"{_identity(job)}.jsonl"),
+        job.state.path("evidence", f"{job.unique_name}.jsonl"),
     ):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-
-
-def _identity(job: Job) -> str:
-    """What files of this very tenant are called that outlive its name."""
-    return f"{job.name}-{job.tenant['uid'][:8]}"
 
 
 def _restore_points(job: Job) -> list[str]:
@@ -152,7 +144,7 @@ def _restore_points(job: Job) -> list[str]:
     folders = {job.state.path(_BACKUPS)}
     if job.platform["backup_folder"] and job.record.get("uid") and not job.record.get(DEPARTED):
         folders.add(job.platform["backup_folder"])
-    return [os.path.join(folder, _identity(job)) for folder in sorted(folders)]
+    return [os.path.join(folder, job.unique_name) for folder in sorted(folders)]
 
 
 def _log(job: Job, report: Mapping[str, Any]) -> None:
@@ -205,21 +197,21 @@ def _bridges(job: Job) -> Iterator[Thing]:
 def _files(job: Job) -> Iterator[Thing]:
     """Files below the platform's directory whose path names the tenant, and its hosts line."""
     names = {job.name, *(f"{job.name}.{end}" for end in ("yml", "json")), job.paths.home}
-    hostname, identity = job.tenant["hostname"], _identity(job)
+    hostname, unique = job.tenant["hostname"], job.unique_name
     root = job.state.data_dir
     for folder in _restore_points(job):
         if not folder.startswith(root + os.sep) and os.path.isdir(folder):
             yield {"kind": "files", "name": folder, "bytes": disk_usage(folder)}
     for path, directories, files in os.walk(root):
         for name in list(directories):
-            if name in (job.name, identity):
+            if name in (job.name, unique):
                 directories.remove(name)  # as a whole
                 whole = os.path.join(path, name)
                 yield {"kind": "files", "name": whole, "bytes": disk_usage(whole)}
             elif os.path.basename(path) in ("tenants", _BACKUPS):
                 directories.remove(name)  # another tenant's
         for name in files:
-            mine = name in names or name.startswith((hostname + ".", identity + "."))
+            mine = name in names or name.startswith((hostname + ".", unique + "."))
             if mine or job.tenant["uid"] in name:
                 yield {"kind": "file", "name": os.path.join(path, name)}
     if job.platform["manage_hosts_file"]:

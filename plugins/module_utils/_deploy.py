@@ -317,8 +317,7 @@ class TenantNode(Node):
                 lock = locked(self.state.locks, name, self.owner, _LOCK_WAIT)
                 with lock, Job(self, tenant, own) as job:
                     if settle:
-                        job.settle(*DECISIONS)
-                        job.record.pop(DEPARTED, None)
+                        job.settle(*DECISIONS, DEPARTED)
                     self._converge(job, purge, hostnames, result)
             except MemcloudError as error:
                 result.error = str(error)
@@ -344,7 +343,8 @@ class TenantNode(Node):
         tenant = job.tenant
         accept(job.stated, self.run, self.began, job.record)
         check_not_departed(tenant, job.record)
-        recall_generation(tenant, self.platform, job.record, job.found())
+        found = job.found()
+        recall_generation(tenant, self.platform, job.record, found)
         if job.record.get("operation"):
             result.drift = self._unproved(tenant, job.record, Found(), purge)
             if tenant["state"] == "deleted":
@@ -352,6 +352,7 @@ class TenantNode(Node):
                 job.record.pop("operation")
             else:
                 finish_killed(job)
+                found = job.found()
         self._check(tenant, job.record, hostnames)
         if tenant["state"] == "deleted":
             result.drift += self._unproved(tenant, job.record, Found(), purge)
@@ -359,7 +360,6 @@ class TenantNode(Node):
             result.drift += drifts
             result.state = "deleted"
         else:
-            found = job.found()
             check_volumes(tenant, self.platform, job.record, found)
             self._check_cluster(tenant, job.record, found)
             self._deploy(job, result)

@@ -19,6 +19,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._forward impor
 from ansible_collections.memcloud.memmachine.plugins.module_utils._memmachine_config import (
     tenant_configuration,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._names import unique_name
 from ansible_collections.memcloud.memmachine.plugins.module_utils._neo4j import (
     auth_ini,
     jvm_args,
@@ -202,7 +203,7 @@ def desired_tenant(
 
 def volume_name(platform: str, tenant: str, uid: str, role: str, generation: int = 1) -> str:
     """Name of a tenant's volume: of its identity, so that a re-used name gets a new one."""
-    name = f"{platform}-{tenant}-{uid[:8]}-{role}"
+    name = f"{platform}-{unique_name(tenant, uid)}-{role}"
     return name if generation == 1 else f"{name}-g{generation}"
 
 

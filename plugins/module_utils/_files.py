@@ -9,6 +9,7 @@ import contextlib
 import os
 import secrets
 import shutil
+from collections.abc import Collection
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 
@@ -62,6 +63,21 @@ def names_in(directory: str) -> list[str]:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         return os.listdir(directory)
     return []
+
+
+def disk_usage(directory: str, without: Collection[str] = ()) -> int:
+    """Bytes that the files below a directory take on the disk.
+
+    :param without: names of directories that do not count.
+    """
+    total = 0
+    for path, directories, files in os.walk(directory):
+        directories[:] = [name for name in directories if name not in without]
+        for name in files:
+            # A database removes files of its own while we look.
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(path, name)).st_blocks * 512
+    return total
 
 
 def remove_tree(path: str) -> None:

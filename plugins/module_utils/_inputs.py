@@ -13,6 +13,7 @@ import hashlib
 import hmac
 from typing import Any
 
+from ansible_collections.memcloud.memmachine.plugins.module_utils._names import unique_name
 from ansible_collections.memcloud.memmachine.plugins.module_utils._rotation import NEO4J_BEFORE
 from ansible_collections.memcloud.memmachine.plugins.module_utils._secrets import (
     derive,
@@ -174,7 +175,7 @@ def backup_access(
     if prune:
         environment.update(platform.backup_prune_environment)
     return {
-        "url": f"{backup_place(platform)}/{name}-{uid[:8]}",
+        "url": f"{backup_place(platform)}/{unique_name(name, uid)}",
         "passwords": [derive(platform.root_keys, v, uid, "backup", 0) for v in versions],
         "environment": environment,
     }

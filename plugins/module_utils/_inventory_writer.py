@@ -56,6 +56,11 @@ class Change:
     after: str
     where: str
 
+    def as_diff(self) -> dict[str, str]:
+        """What Ansible shows of it."""
+        header = {"before_header": self.where, "after_header": self.where}
+        return {"before": self.before, "after": self.after, **header}
+
 
 @dataclass(frozen=True)
 class Request:

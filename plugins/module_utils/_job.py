@@ -35,6 +35,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api impo
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
+from ansible_collections.memcloud.memmachine.plugins.module_utils._names import unique_name
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import addresses_of
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import (
@@ -114,7 +115,7 @@ class Job:
             _HOLDS.release()
 
     def settle(self, *decisions: str) -> None:
-        """Let decisions of the node (``asleep``, ``woken``) count no longer."""
+        """Let what was decided on the node (``asleep``, ``woken`` …) count no longer."""
         for decision in decisions:
             self.record.pop(decision, None)
         self.tenant = in_force(self.stated, self.record)
@@ -125,6 +126,16 @@ class Job:
     def paths(self) -> TenantPaths:
         """Where the tenant's files are."""
         return TenantPaths.of(self.platform["data_dir"], self.name)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Which tenant it is, as it stands in what is kept of it."""
+        return {"tenant": self.name, "uid": self.tenant["uid"]}
+
+    @property
+    def unique_name(self) -> str:
+        """What files are called that outlive the tenant's name."""
+        return unique_name(self.name, self.tenant["uid"])
 
     @property
     def generation(self) -> int:

@@ -86,7 +86,7 @@ def check_model(
     if model["provider"] == "bedrock":
         names = ("access_key_id", "secret_access_key", "session_token")
         request = {**model, **{name: secrets["model_" + name] for name in names}}
-        script, judge = _bedrock_check.SCRIPT, _bedrock_check.judge
+        script, judge, at = _bedrock_check.SCRIPT, _bedrock_check.judge, ""
     else:
         request = {
             **model,
@@ -94,12 +94,20 @@ def check_model(
             "api_key": secrets["model_api_key"] or "EMPTY",
             "send_dimensions": model["provider"] != "openai_compatible",
         }
-        script, judge = _SCRIPT, _judge
+        script, judge, at = _SCRIPT, _judge, f" at {request['base_url']}"
     remembered = state.path("checked", "model-" + sha256(canonical_json(request))[:32])
     if os.path.exists(remembered):
         return
     answer = _ask(engine, state, platform, request, script, image)
     judge(tenant["tenant"], request, answer)
+    size, wanted = answer["size"], model["embedder_dimensions"]
+    if size != wanted:
+        raise VariableError(
+            tenant["tenant"],
+            "platform_embedder_dimensions",
+            f"is {wanted}, but {model['embedder_model']}{at} gives vectors of {size}: set it "
+            f"(or tenant_embedder_dimensions) to {size}",
+        )
     with open(remembered, "w", encoding="utf-8"):
         pass
 
@@ -154,14 +162,6 @@ def _judge(tenant: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -
             "API begins at; it often ends in /v1",
         )
     if status == 200:
-        size, wanted = answer["size"], request["embedder_dimensions"]
-        if size != wanted:
-            raise VariableError(
-                tenant,
-                "platform_embedder_dimensions",
-                f"is {wanted}, but {request['embedder_model']} at {request['base_url']} gives "
-                f"vectors of {size}: set it (or tenant_embedder_dimensions) to {size}",
-            )
         return
     if status in (401, 403):
         raise VariableError(

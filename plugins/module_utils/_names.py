@@ -39,6 +39,11 @@ def taken(name: str, groups: Collection[str] = ()) -> str:
     return ""
 
 
+def unique_name(tenant: str, uid: str) -> str:
+    """What is called after this very tenant: its name may be used again by another one."""
+    return f"{tenant}-{uid[:8]}"
+
+
 def is_own_certificate(hostname: str) -> bool:
     """Whether the certificate of a hostname would have the name of one of the platform's files."""
     return _OWN_CERTIFICATES.match(hostname) is not None

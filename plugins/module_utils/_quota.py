@@ -18,10 +18,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._bolt import B
 from ansible_collections.memcloud.memmachine.plugins.module_utils._capacity import stored_bytes
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import DATABASES
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import disk_usage
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import addresses_of
-from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant_facts import disk_usage
 
 # Shares of the tier's `storage`: from SOFT on there is a warning, from the whole on writes are
 # closed, and below REOPEN they are open again. The node's keeper has the same rule.

@@ -10,6 +10,7 @@ files of root's; no container and no command line ever sees either.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -23,10 +24,9 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._restore_point
 from ansible_collections.memcloud.memmachine.plugins.module_utils._storage_place import (
     SSH_HOSTS,
     SSH_KEY,
+    Place,
     is_local,
     is_sftp,
-    opened,
-    why_closed,
 )
 
 LATEST = "latest"
@@ -252,6 +252,10 @@ class Repository:
 
     # -- restic -------------------------------------------------------------------------------
 
+    @functools.cached_property
+    def _place(self) -> Place:
+        return Place(self.url, self._environment, self._scratch)
+
     def _run(
         self,
         *arguments: str,
@@ -282,14 +286,13 @@ class Repository:
         with _pipe(self._password) as handle:
             # It ends with whoever started it: half a restore point is none.
             command = ["setpriv", "--pdeathsig", "KILL", "nice", "-n", str(niceness)]
-            options, variables = opened(self.url, self._environment, self._scratch)
-            command += ["restic", "--repo", self.url, *options]
+            command += ["restic", "--repo", self.url, *self._place.options]
             command += ["--password-file", f"/dev/fd/{handle}", *self._cache(), *arguments]
             try:
                 done = subprocess.run(
                     command,
                     cwd=directory,
-                    env={**self._variables(), **variables},
+                    env={**self._variables(), **self._place.variables},
                     pass_fds=(handle, *keep),
                     stdin=subprocess.DEVNULL,
                     capture_output=True,
@@ -310,7 +313,7 @@ class Repository:
             return done.stdout.decode("utf-8", "replace")
         said = done.stderr.decode("utf-8", "replace")
         if is_sftp(self.url) and "subprocess ssh" not in said and "sftp session" in said:
-            said = why_closed(self.url, self._environment, self._scratch) + said
+            said = self._place.why_closed() + said
         raise self._error(arguments[0], said)
 
     def _error(self, command: str, said: str) -> RepositoryError:

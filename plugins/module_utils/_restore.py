@@ -52,7 +52,7 @@ def _choose(job: Job, target: Mapping[str, Any]) -> tuple[Repository, str, dict[
     repository.open()
     point = repository.point(str(job.params.get("restore_point") or LATEST))["id"]
     manifest = parse_manifest(repository.manifest(point), point)
-    known = {"tenant": job.name, "uid": job.tenant["uid"]}
+    known = job.identity
     if source:
         known = {"tenant": str(source), "uid": str(job.params["source_uid"])}
     images = job.node.facts(target, job.record, 0).images

@@ -19,6 +19,7 @@ from typing import Any
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import DATABASES
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import Engine
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import disk_usage
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import NodeState
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import (
@@ -30,7 +31,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     LABEL_ROLE,
     LABEL_UID,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant_facts import disk_usage
 
 PERCENTILES = (50, 95, 99)
 _LINE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")

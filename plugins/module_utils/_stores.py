@@ -24,6 +24,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import
     Execution,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import disk_usage
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restore_point import DUMP, STORE
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     SCRATCH,
@@ -31,7 +32,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     Desired,
     Mount,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant_facts import disk_usage
 
 _RESTORED = "/restored"
 _READY_SECONDS = 90

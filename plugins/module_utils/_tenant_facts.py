@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import socket
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import IMAGE_OF
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import Engine
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import disk_usage
 from ansible_collections.memcloud.memmachine.plugins.module_utils._journal import Journal
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import (
     NodeState,
@@ -168,18 +168,6 @@ def purge_after(deleted: str | None, days: int) -> str | None:
         return None
     moment = datetime.datetime.strptime(deleted, TIME_FORMAT) + datetime.timedelta(days=days)
     return moment.strftime(TIME_FORMAT)
-
-
-def disk_usage(directory: str) -> int:
-    """Bytes that the files below a directory take on the disk."""
-    total = 0
-    for path, _directories, files in os.walk(directory):
-        for name in files:
-            try:
-                total += os.lstat(os.path.join(path, name)).st_blocks * 512
-            except FileNotFoundError:
-                continue  # a database removes files of its own while we look
-    return total
 
 
 def memory_in_use(statistics: Mapping[str, Any]) -> int:

@@ -123,8 +123,7 @@ class Export(Operation):
             projects = write_memories(job, server, os.path.join(job.work, MEMORIES))
         exported = now()
         about = {
-            "tenant": job.name,
-            "uid": job.tenant["uid"],
+            **job.identity,
             "tier": job.tenant["tier"],
             "version": job.record["version"],
             "embedder": job.record["embedder"],

@@ -9,6 +9,7 @@ tenant was before is left alone until then, and kept for a while afterwards.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import time
 from collections.abc import Mapping
@@ -351,15 +352,13 @@ def _round_trips_at_last(job: Job, before: list[float], count: int, times: float
     tenant's rate), nothing is compared.
     """
     after: list[float] = []
-    try:
+    with contextlib.suppress(MemcloudError, OSError):
         after = _round_trips(job, count)
         for _again in range(_SLOW_AT_FIRST):
             if not slower(before, after, times):
                 break
             time.sleep(_WARMING_SECONDS)
             after = _round_trips(job, count)
-    except (MemcloudError, OSError):
-        return after
     return after
 
 

@@ -144,12 +144,12 @@ class Verify(Operation):
         job.save()
         directory = job.state.path("evidence")
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        path = os.path.join(directory, f"{job.name}-{job.tenant['uid'][:8]}.jsonl")
+        path = os.path.join(directory, f"{job.unique_name}.jsonl")
         before = ""
         if os.path.exists(path):
             with open(path, encoding="utf-8") as stream:
                 before = stream.read()
-        line = json.dumps({"tenant": job.name, "uid": job.tenant["uid"], **evidence})
+        line = json.dumps({**job.identity, **evidence})
         atomic_write(path, before + line + "\n", 0o600)
 
 

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
-from ansible.plugins.action import ActionBase
 from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import Platform
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
+    WorkAction,
+)
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
     FleetVariables,
     tenants_of,
@@ -27,11 +29,8 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_code imp
 _NOT_FOUND = 127
 
 
-class NodeAction(ActionBase):  # type: ignore[misc]
+class NodeAction(WorkAction):
     """Runs for one representative of each node, delegated to the node; its argument is a batch."""
-
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
 
     def _tenants(self, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
         """The tenants of the batch that are worked on, all of them where none are named."""

@@ -6,29 +6,27 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_writer import (
     write_atomically,
+)
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
+    ControllerAction,
 )
 
 display = Display()
 _OUTPUTS = ("table", "json", "none")
 
 
-class ReportAction(ActionBase):  # type: ignore[misc]
+class ReportAction(ControllerAction):
     """Runs once for what was found on all nodes, on the controller alone."""
 
     BYPASS_HOST_LOOP = True
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
 
     def report(self, content: Any, in_words: Callable[[], str]) -> None:
         """Show the content as the option C(output) says, and write it to C(result_file), 0600.
@@ -43,10 +41,9 @@ class ReportAction(ActionBase):  # type: ignore[misc]
         text = json.dumps(content, indent=2)
         if output != "none":
             display.display(text if output == "json" else in_words())
-        path = self._task.args.get("result_file")
+        path = self.path("result_file")
         if not path:
             return
-        path = os.path.abspath(os.path.expanduser(str(path)))
         try:
             write_atomically(path, text + "\n", 0o600)
         except MemcloudError as error:

@@ -61,7 +61,7 @@ class Node(NodeAction):
         self._task = types.SimpleNamespace(args={"batch": batch}, check_mode=check_mode)
         self._connection = types.SimpleNamespace(is_pipelining_enabled=lambda _async: True)
 
-    def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         raise NotImplementedError
 
     def _compute_environment_string(self, raw: Any = None) -> str:

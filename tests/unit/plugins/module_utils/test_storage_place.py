@@ -15,8 +15,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import
     RepositoryError,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._storage_place import (
+    Place,
     can_be_opened,
-    opened,
 )
 from support.sftp import Sftp, sftp
 
@@ -90,9 +90,9 @@ def test_without_the_key_the_place_refuses(server: Sftp, tmp_path: Path) -> None
 )
 def test_the_command_for_a_place(url: str, target: str, tmp_path: Path) -> None:
     assert can_be_opened(url)
-    options, variables = opened(url, {}, str(tmp_path))
-    assert options == ["-o", f"sftp.command={_OPTIONS} {target}"]
-    assert variables == {}
+    place = Place(url, {}, str(tmp_path))
+    assert place.options == ["-o", f"sftp.command={_OPTIONS} {target}"]
+    assert place.variables == {}
     assert os.listdir(tmp_path) == []
 
 
@@ -107,9 +107,12 @@ def test_keys_given_by_content_are_files_and_no_variables(tmp_path: Path) -> Non
         "GOOGLE_APPLICATION_CREDENTIALS": '{"type": "service_account"}',
         "SSH_PRIVATE_KEY": "unused",
     }
-    options, variables = opened("gs:bucket:/x", given, str(tmp_path))
+    place = Place("gs:bucket:/x", given, str(tmp_path))
     key = tmp_path / "google.json"
-    assert options == []
-    assert variables == {"GOOGLE_PROJECT_ID": "42", "GOOGLE_APPLICATION_CREDENTIALS": str(key)}
+    assert place.options == []
+    assert place.variables == {
+        "GOOGLE_PROJECT_ID": "42",
+        "GOOGLE_APPLICATION_CREDENTIALS": str(key),
+    }
     assert key.read_text() == '{"type": "service_account"}\n'
     assert os.listdir(tmp_path) == ["google.json"]

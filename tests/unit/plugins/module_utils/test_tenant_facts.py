@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils import _tenant_facts
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import disk_usage
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import Found
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant_facts import (
-    disk_usage,
     is_healthy,
     memory_in_use,
     state_of,
