@@ -4,8 +4,9 @@
 set -euo pipefail
 
 declare -A package_of=(
-    [curl]=curl [ip]=iproute2 [iptables]=iptables [mmdebstrap]=mmdebstrap [nft]=nftables [pgrep]=procps
-    [restic]=restic [shellcheck]=shellcheck [ssh]=openssh-client [sysctl]=procps [systemd-analyze]=systemd [unshare]=util-linux
+    [curl]=curl [ip]=iproute2 [iptables]=iptables [mmdebstrap]=mmdebstrap [nft]=nftables [pebble]=pebble
+    [pgrep]=procps [restic]=restic [shellcheck]=shellcheck [ssh]=openssh-client [sysctl]=procps
+    [systemd-analyze]=systemd [unshare]=util-linux
 )
 missing=()
 for command in "${!package_of[@]}"; do

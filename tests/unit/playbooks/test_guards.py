@@ -156,6 +156,30 @@ def test_a_variable_of_another_playbook_stops_the_run(
     assert not (inventory / ".secrets").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("tenant=acmee",), "There is no tenant acmee in this inventory; nothing was touched."),
+        (("tenant=acmee", "-l", "acme"), "There is no tenant acmee in this inventory"),
+        (("tenant=globex", "-l", "acme"), "-l acme leaves tenant globex out; nothing was touched."),
+    ],
+)
+@pytest.mark.parametrize("playbook", ["deploy_tenant", "pause_tenant"])
+def test_a_tenant_that_is_not_there_or_left_out_stops_the_run(
+    inventory: Path, playbook: str, words: tuple[str, ...], said: str
+) -> None:
+    assert said in refused(inventory, f"playbooks/{playbook}.yml", "-e", *words)
+
+
+@pytest.mark.parametrize("words", [("tenant=acme", "-l", "tenants"), ("tenant=all", "-l", "acme")])
+def test_a_tenant_among_those_that_are_left_is_asked_for(
+    inventory: Path, words: tuple[str, ...]
+) -> None:
+    _status, output = play(inventory, "playbooks/deploy_tenant.yml", "-e", *words)
+    assert asked(output) == {"node1"} or "node node1: " in output
+    assert "node2" not in output
+
+
 def test_playbooks_of_one_run_may_take_different_variables(inventory: Path, tmp_path: Path) -> None:
     key = tmp_path / "key"
     _status, output = play(
