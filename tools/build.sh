@@ -33,6 +33,11 @@ read_documentation module plugins/modules
 read_documentation inventory plugins/inventory
 read_documentation role roles
 
+printf '==> what an image of the controller needs for it\n'
+ansible-builder introspect --write-pip python.txt --write-bindep system.txt installed >/dev/null
+grep --quiet ruamel.yaml python.txt
+grep --quiet restic system.txt
+
 printf '==> playbooks by their full names, and their second names\n'
 for playbook in installed/ansible_collections/memcloud/memmachine/playbooks/*.yml; do
     # No collection's playbook can have a dash in its full name: second names are files.

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_builder.ee_schema import validate_schema
 from ansible_collections.memcloud.memmachine.plugins.module_utils._defaults import load_defaults
 from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import parse_platform
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import parse_tenant
@@ -62,6 +63,8 @@ def test_an_example_can_be_used(example: Any) -> None:
             check_play(play)
     elif set(example) == {"nodes"}:
         assert {"hosts"} <= set(example["nodes"]) <= {"hosts", "vars"}
+    elif "images" in example:
+        validate_schema(example)
     else:
         variables = {k: v for k, v in example.items() if not k.startswith("docker_node_")}
         check_options("docker_node", set(example) - set(variables))
