@@ -162,8 +162,9 @@ class Lane:
 
     def tear_down(self) -> bool:
         done = self._playbooks("removal", "remove_node", "-e", "remove_data=true")
-        for left in [self.inventory / ".secrets", *(self.inventory / "host_vars").glob("*.yml")]:
-            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+        left = [self.inventory / name for name in (".secrets", ".reports")]
+        for path in [*left, *(self.inventory / "host_vars").glob("*.yml")]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         return done
 
     def _playbooks(self, what: str, *words: str) -> bool:
