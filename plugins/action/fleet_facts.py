@@ -22,15 +22,16 @@ class ActionModule(NodeAction):
         drift: dict[str, Any] = {}
         if not problem:
             drift, problem = self._by_tenant("tenant_plan", task_vars)
-        tenants = {
-            tenant["tenant"]: {
+        tenants = {}
+        for tenant in self._tenants():
+            name = tenant["tenant"]
+            found, planned = facts.get(name, {"state": "unknown"}), drift.get(name, {})
+            tenants[name] = {
                 **stated(tenant, batch["node"]),
-                **facts.get(tenant["tenant"], {"state": "unknown"}),
-                "drift": drift.get(tenant["tenant"], {}).get("drift", []),
-                "error": problem or drift.get(tenant["tenant"], {}).get("error") or None,
+                **found,
+                "drift": planned.get("drift", []),
+                "error": problem or planned.get("error") or found.get("error"),
             }
-            for tenant in self._tenants()
-        }
         return {"changed": False, "tenants": tenants}
 
     def _by_tenant(

@@ -36,6 +36,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api impo
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
     MemcloudError,
     VariableError,
+    told,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._forward import remove_ended
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import (
@@ -165,8 +166,8 @@ class TenantNode(Node):
                 result.drift += self._unproved(tenant, record, mine, purge)
                 result.drift += _kept(tenant, record)
                 result.drift += _limit_drift(tenant, record)
-            except MemcloudError as error:
-                result.error = str(error)
+            except Exception as error:
+                result.error = told(name, error)
         return results
 
     def _not_in_hosts_file(
@@ -319,10 +320,8 @@ class TenantNode(Node):
                     if settle:
                         job.settle(*DECISIONS, DEPARTED)
                     self._converge(job, purge, hostnames, result)
-            except MemcloudError as error:
-                result.error = str(error)
-            except OSError as error:
-                result.error = f"{tenant['tenant']}: {error}"
+            except Exception as error:
+                result.error = told(tenant["tenant"], error)
             if result.drift or result.error:
                 words = [drift.words() for drift in result.drift]
                 spent = time.monotonic() - began

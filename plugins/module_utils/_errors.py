@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import os
+import traceback
+
 
 class MemcloudError(Exception):
     """An error whose text can be shown as it is; it never contains a secret."""
@@ -24,3 +27,21 @@ class VariableError(MemcloudError):
         self.variable = variable
         self.message = message
         super().__init__("%s: %s: %s" % (tenant, variable, message))
+
+
+def told(tenant: str, error: Exception) -> str:
+    """Return the words for what went wrong with one tenant; they begin with its name.
+
+    What nobody foresaw is told with its place in the code, and is no reason to leave other tenants.
+    """
+    text = str(error)
+    if not isinstance(error, (MemcloudError, OSError)):
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        text = "unexpected %s: %s (%s:%s). Please report it, with what %s says of the tenant" % (
+            type(error).__name__,
+            error,
+            os.path.basename(place.filename),
+            place.lineno,
+            "doctor -e tenant=" + tenant,
+        )
+    return text if text.startswith((tenant, "tenant " + tenant)) else "%s: %s" % (tenant, text)

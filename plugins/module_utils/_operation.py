@@ -16,7 +16,10 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
+    MemcloudError,
+    told,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job, as_recorded
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import (
     LockedError,
@@ -92,12 +95,11 @@ def operate(
             lock = locked(node.state.locks, f"tenant-{name}", node.owner, operation.lock_wait)
             with lock, Job(node, tenant, *own) as job:
                 answer.update(_run(operation, job))
-        except (MemcloudError, OSError) as error:
-            told = operation.busy(error) if isinstance(error, LockedError) else None
-            if told is not None:
-                return {**answer, **told}
-            text = str(error)
-            answer["error"] = text if text.startswith(name) else f"{name}: {text}"
+        except Exception as error:
+            busy = operation.busy(error) if isinstance(error, LockedError) else None
+            if busy is not None:
+                return {**answer, **busy}
+            answer["error"] = told(name, error)
         if operation.marks or answer["changed"] or answer.get("error"):
             words = [str(answer.get("message") or "")]
             hidden = {**secrets[name], **_texts(private.get(name) or {})}

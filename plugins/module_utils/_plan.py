@@ -393,14 +393,17 @@ def _cores(value: int) -> str:
     return f"{value / 1_000_000_000:g}" if value else "none"
 
 
-def read_json(path: str) -> Any | None:
-    """A JSON file's value, None where there is no such file.
+def read_json(path: str) -> dict[str, Any] | None:
+    """A JSON file's object, None where there is no such file.
 
-    :raises MemcloudError: when the file is not JSON: it was damaged, and guessing would be worse.
+    :raises MemcloudError: when the file holds none: it was damaged, and guessing would be worse.
     """
     try:
         with open(path, encoding="utf-8") as handle:
-            return json.load(handle)
+            found = json.load(handle)
+        if not isinstance(found, dict):
+            raise ValueError("it is no object")
+        return found
     except FileNotFoundError:
         return None
     except ValueError as error:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import IMAGE_OF
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import Engine
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import told
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import disk_usage
 from ansible_collections.memcloud.memmachine.plugins.module_utils._journal import Journal
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import (
@@ -75,8 +76,13 @@ def tenant_facts(
         entry = slots.get(tenant["uid"])
         slot = int(entry["slot"]) if entry else None
         row = registry.get(tenant["uid"]) or {}
+        try:
+            facts = _facts(engine, state, platform, tenant, mine, slot, images)
+        except Exception as error:
+            name = tenant["tenant"]
+            return {"tenant": name, "state": "unknown", "error": told(name, error)}
         return {
-            **_facts(engine, state, platform, tenant, mine, slot, images),
+            **facts,
             "versions": row.get("versions") or {},
             "deleted": row.get("deleted"),
             "last_error": row.get("error") or None,

@@ -163,11 +163,23 @@ def test_a_server_between_two_of_its_ends_tells_its_last_words_too(node, monkeyp
     assert "container mc-acme-app was started again 3 times, its last lines: last words" in error
 
 
-def test_one_failure_does_not_stop_the_others(node):
-    node.converge("acme")
-    (node.data_dir / "tenants" / "acme" / "state.json").write_text("{")
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ("{", "state.json is not valid JSON"),
+        ("[]", "state.json is not valid JSON (it is no object)"),
+        # What nobody foresaw.
+        ('{"files": [1]}', "acme: unexpected "),
+    ],
+)
+def test_one_failure_does_not_stop_the_others(node, record, words):
+    node.converge("acme", "globex")
+    (node.data_dir / "tenants" / "acme" / "state.json").write_text(record)
+    planned = node.plan("acme", "globex")
+    assert words in planned["acme"].error
+    assert (planned["globex"].error, planned["globex"].drift) == ("", [])
     results = node.converge("acme", "globex")
-    assert "state.json is not valid JSON" in results["acme"].error
+    assert words in results["acme"].error
     assert results["globex"].error == ""
 
 

@@ -155,6 +155,30 @@ def test_facts_of_a_tenant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert new["containers"] == {}
 
 
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ("[1]", "state.json is not valid JSON (it is no object)"),
+        ('{"deleted": "yesterday"}', "acme: unexpected "),
+    ],
+)
+def test_a_damaged_record_hides_no_other_tenant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: str, words: str
+) -> None:
+    home = tmp_path / "tenants" / "acme"
+    home.mkdir(parents=True)
+    (home / "state.json").write_text(record)
+    monkeypatch.setattr(_tenant_facts, "Engine", FakeEngine)
+    monkeypatch.setattr(_tenant_facts, "observe", lambda *_arguments: {})
+    platform = {"docker_host": "x", "name": "mc", "data_dir": str(tmp_path)}
+    platform |= {"subnet_pool": "10.0.0.0/16", "keep_deleted_days": 30}
+    tenant = {"uid": "u1", "state": "running", "version": "0.4.0"}
+    tenants = [{"tenant": name, **tenant} for name in ("acme", "globex")]
+    acme, globex = tenant_facts(platform, tenants)
+    assert acme["state"] == "unknown" and words in acme["error"]
+    assert globex["state"] == "deploying" and "error" not in globex
+
+
 def test_a_paused_container_is_said_to_be_paused() -> None:
     engine = FakeEngine("x")
     told = _tenant_facts._container(engine, described("app", "", Paused=True))  # type: ignore[arg-type]
