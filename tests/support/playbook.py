@@ -148,5 +148,7 @@ class Playbooks:
         if alive:
             # Its workers have sessions of their own, and modules go on when their controller dies.
             _kill_with_descendants(process.pid)
-        process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=60)
+        if not alive:
+            print(output)  # for whoever wonders why it ended so soon
         return alive
