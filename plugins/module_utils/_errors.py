@@ -6,8 +6,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import traceback
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class MemcloudError(Exception):
@@ -35,7 +38,10 @@ def told(tenant: str, error: Exception) -> str:
     What nobody foresaw is told with its place in the code, and is no reason to leave other tenants.
     """
     text = str(error)
-    if not isinstance(error, (MemcloudError, OSError)):
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        where = " (%s)" % error.filename if error.filename else ""
+        text = "%s: make room on the node's disk%s, then run this again" % (error.strerror, where)
+    elif not isinstance(error, (MemcloudError, OSError)):
         place = traceback.extract_tb(error.__traceback__)[-1]
         text = "unexpected %s: %s (%s:%s). Please report it, with what %s says of the tenant" % (
             type(error).__name__,

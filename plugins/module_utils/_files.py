@@ -41,9 +41,11 @@ def atomic_write(
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
         os.replace(scratch, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(scratch)
+        if isinstance(error, OSError):
+            error.filename = path  # a full disk names none
         raise
 
 

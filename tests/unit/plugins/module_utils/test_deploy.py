@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -181,6 +182,20 @@ def test_one_failure_does_not_stop_the_others(node, record, words):
     results = node.converge("acme", "globex")
     assert words in results["acme"].error
     assert results["globex"].error == ""
+
+
+def test_a_full_disk_is_told_with_what_to_do(node, monkeypatch):
+    node.converge("acme")
+
+    def full(_handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        error = node.converge("acme", tenant_limits={"burst": 7})["acme"].error
+    assert error.startswith("acme: No space left on device: make room on the node's disk (")
+    assert list(node.data_dir.rglob("*.new")) == []
+    assert node.converge("acme", tenant_limits={"burst": 7})["acme"].error == ""
 
 
 def test_a_restart_keeps_requests_waiting_and_a_change_of_limits_does_not(node):
