@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -46,6 +47,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._stores import
     dump_store,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._update_data import (
+    StillWorking,
     database_up,
     reload_data,
     sql,
@@ -54,6 +56,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._update_data i
 
 # Room that must be left beside what is written.
 _SPARE_BYTES = 512 * 1024**2
+# Attempts to export a tenant while its clients go on, and how long one may have taken to be made
+# once more while they wait, unasked.
+_LIVE = 3
+_HELD_SECONDS = 60.0
 # Where archives stay on a node, in the tenant's own directory: a purge takes them along.
 EXPORTS = "exports"
 
@@ -120,7 +126,7 @@ class Export(Operation):
     def run(self, job: Job) -> dict[str, Any]:
         """Memories through the server's own interface while it serves, then the native dumps."""
         with awake(job), job.step("memories"), contextlib.closing(server_of(job)) as server:
-            projects = write_memories(job, server, os.path.join(job.work, MEMORIES))
+            projects = _write(job, server)
         exported = now()
         about = {
             **job.identity,
@@ -139,6 +145,8 @@ class Export(Operation):
         if job.params.get("native"):
             names += self._dump(job)
             about["servers"] = server_versions(job, job.images())
+        elif job.held:
+            job.release()
         with job.step("pack"):
             pack(job.work, names, about, path)
         count = about["totals"]
@@ -167,6 +175,23 @@ class Export(Operation):
             neo4j = os.path.join(job.work, NEO4J_DUMP)
             dump_store(job.engine, job.desired()[0], point, neo4j)
         return [POSTGRES_DUMP, NEO4J_DUMP]
+
+
+def _write(job: Job, server: MemoryServer) -> list[dict[str, Any]]:
+    """Write all memories while clients go on; of a tenant that never rests, while they wait."""
+    path = os.path.join(job.work, MEMORIES)
+    began = time.monotonic()
+    try:
+        return write_memories(job, server, path, _LIVE)
+    except StillWorking as error:
+        seconds = (time.monotonic() - began) / _LIVE
+        if seconds > _HELD_SECONDS and not job.params.get("hold"):
+            raise MemcloudError(
+                f"{error}. Or let its clients wait meanwhile, about {seconds:.0f} s, with -e "
+                "hold=true"
+            ) from None
+    job.hold()
+    return write_memories(job, server, path)
 
 
 class Import(Operation):

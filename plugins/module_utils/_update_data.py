@@ -42,9 +42,16 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._portable_impo
 # Room that stays free beside a copy.
 _SPARE_BYTES = 1024**3
 _START_SECONDS = 60.0
-# How often an export is repeated when semantic memory worked on something meanwhile.
+# How often an export is repeated when semantic memory worked on something meanwhile, and how long
+# it is given to come to rest where nobody stores anything more.
 _EXPORTS = 5
+_REST_SECONDS = 120.0
+_REST_PAUSE = 2.0
 _AS_ADMIN = 'PGPASSWORD="$(cat /run/memcloud/admin_password)" exec '
+
+
+class StillWorking(MemcloudError):
+    """Semantic memory did not rest while memories were exported."""
 
 
 def sql(job: Job, query: str) -> str:
@@ -140,8 +147,13 @@ def reload_data(job: Job, trial: Mapping[str, Any]) -> list[dict[str, Any]]:
     return moved
 
 
-def write_memories(job: Job, server: MemoryServer, path: str) -> list[dict[str, Any]]:
-    """Write all memories, all seen in one state of semantic memory; what was written."""
+def write_memories(
+    job: Job, server: MemoryServer, path: str, attempts: int = _EXPORTS
+) -> list[dict[str, Any]]:
+    """Write all memories, all seen in one state of semantic memory; what was written.
+
+    :raises StillWorking: when semantic memory worked on something each time.
+    """
     projects: list[Project] = [
         (org, project)
         for org, slash, project in (
@@ -149,7 +161,9 @@ def write_memories(job: Job, server: MemoryServer, path: str) -> list[dict[str, 
         )
         if slash
     ]
-    for _attempt in range(_EXPORTS):
+    for attempt in range(attempts):
+        if attempt and job.held:
+            _wait_for_rest(job)
         pending = _pending(job)
         with open(path, "wb") as stream:
             told = export_memories(
@@ -163,10 +177,19 @@ def write_memories(job: Job, server: MemoryServer, path: str) -> list[dict[str, 
             os.fsync(stream.fileno())
         if _pending(job) == pending:
             return told
-    raise MemcloudError(
+    raise StillWorking(
         f"{job.name}: semantic memory went on working while its memories were exported, "
-        f"{_EXPORTS} times: run this again when the tenant has less to do"
+        f"{attempts} times: run this again when the tenant has less to do"
     )
+
+
+def _wait_for_rest(job: Job) -> None:
+    """Wait until semantic memory takes up nothing more; it may have much to catch up with."""
+    deadline = time.monotonic() + _REST_SECONDS
+    before, now = None, _pending(job)
+    while now != before and time.monotonic() < deadline:
+        time.sleep(_REST_PAUSE)
+        before, now = now, _pending(job)
 
 
 def _pending(job: Job) -> frozenset[str]:
