@@ -18,7 +18,6 @@ from typing import Any
 import fleet
 import plain
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import Engine
-from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import Probe
 from containers import use_of
 
 PROJECT = "memcloud-bench"
@@ -123,7 +122,7 @@ def main() -> None:
                 stdout=sys.stderr,
             )
             healthy = time.monotonic() - began
-            probe = Probe(name, plain.Direct(prepared.address), "none")  # type: ignore[arg-type]
+            probe = prepared.probe()
             probe.wait_ready()
             probe.round_trip()
             seconds = time.monotonic() - began

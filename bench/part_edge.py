@@ -29,7 +29,7 @@ from ground import DATA, DOMAIN, GATE_PORT, HTTPS_PORT, Ground
 from images import image
 from load import Load, failures
 from measure import Part, run, say
-from reach import app_address
+from reach import addresses
 
 TITLE = "The edge: Traefik, gate and limits"
 HOW = """
@@ -77,7 +77,7 @@ def measure(ground: Ground, part: Part, small: bool) -> None:
 
 def _latency(ground: Ground, part: Part, load: Load, rounds: int, seconds: int, rate: int) -> None:
     key, path = ground.key(TENANT), "/api/v2/health"
-    direct_url = f"http://{app_address(ground, TENANT)}:8080{path}"
+    direct_url = f"http://{addresses(ground, TENANT).app}:8080{path}"
     edge_url = f"https://{TENANT}.{DOMAIN}:{HTTPS_PORT}{path}"
     direct, edge = [], []
     for number in range(rounds):
@@ -143,7 +143,7 @@ class Many:
     """Tenants that exist at the edge alone; all lead to the app of one that is real."""
 
     def __init__(self, ground: Ground, count: int) -> None:
-        self._app = f"{app_address(ground, TENANT)}:8080"
+        self._app = f"{addresses(ground, TENANT).app}:8080"
         self.count = count
         self._made: list[str] = []
 

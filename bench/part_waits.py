@@ -13,8 +13,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import 
 from containers import ROLES
 from ground import DATA, Ground
 from measure import Part, percentile, run, say
-from plain import Direct
-from reach import app_address, edge_of
+from plain import direct_probe
+from reach import addresses, edge_of
 
 TITLE = "How long a customer waits"
 HOW = """
@@ -70,7 +70,7 @@ def _ask(ground: Ground, tenant: str) -> float:
 
 def _start_plainly(ground: Ground, tenant: str) -> float:
     engine = Engine()
-    probe = Probe(tenant, Direct(app_address(ground, tenant)), "none")  # type: ignore[arg-type]
+    probe = direct_probe(tenant, addresses(ground, tenant))
     with ThreadPoolExecutor(len(ROLES)) as pool:
         list(pool.map(engine.start, [f"be-{tenant}-{role}" for role in ROLES]))
     probe.wait_ready()

@@ -31,6 +31,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._desired impor
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import Engine
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import (
+    Addresses,
     NodeState,
     addresses_of,
     slots_of,
@@ -50,14 +51,24 @@ class Direct:
         return http.client.HTTPConnection(self._address, 8080, timeout=timeout)
 
 
+def direct_probe(name: str, addresses: Addresses) -> Probe:
+    """A probe that asks a tenant's app itself, and like ours not before both servers listen."""
+    servers = ((addresses.app, 8080), (addresses.neo4j, 7687))
+    return Probe(name, Direct(addresses.app), "none", servers=servers)  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A tenant of which everything but the containers is there."""
 
     name: str
     desired: Any
-    address: str
+    addresses: Addresses
     directory: str
+
+    def probe(self) -> Probe:
+        """What asks the app, as soon as both servers listen."""
+        return direct_probe(self.name, self.addresses)
 
 
 def prepare(
@@ -86,8 +97,8 @@ def prepare(
         engine.create_network(desired, network)
     for volume in desired.volumes:
         engine.create_volume(desired, volume)
-    address = addresses_of(platform["subnet_pool"], slot).app
-    return Prepared(name, desired, address, state.tenant_dir(name))
+    addresses = addresses_of(platform["subnet_pool"], slot)
+    return Prepared(name, desired, addresses, state.tenant_dir(name))
 
 
 def remove(engine: Engine, prepared: Prepared) -> None:
@@ -110,7 +121,7 @@ def start(engine: Engine, prepared: Prepared) -> None:
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(one, prepared.desired.containers))
-    probe = Probe(prepared.name, Direct(prepared.address), "none")  # type: ignore[arg-type]
+    probe = prepared.probe()
     probe.wait_ready()
     probe.round_trip()
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import addresses_of
+from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import (
+    Addresses,
+    addresses_of,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import Edge
 from ground import DATA, DOMAIN, HTTPS_PORT, POOL, Ground
 
@@ -12,6 +15,6 @@ def edge_of(tenant: str) -> Edge:
     return Edge(f"{tenant}.{DOMAIN}", HTTPS_PORT, True, f"{DATA}/edge/ca.crt")
 
 
-def app_address(ground: Ground, tenant: str) -> str:
-    """Where the app of a tenant is reached without the edge."""
-    return addresses_of(POOL, ground.state(tenant)["slot"]).app
+def addresses(ground: Ground, tenant: str) -> Addresses:
+    """Where the servers of a tenant are reached without the edge."""
+    return addresses_of(POOL, ground.state(tenant)["slot"])

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, TypeVar, cast
 
+from ansible_collections.memcloud.memmachine.plugins.module_utils._bolt import PORT as BOLT_PORT
 from ansible_collections.memcloud.memmachine.plugins.module_utils._converge import (
     Converger,
     image_ids,
@@ -367,8 +368,9 @@ class Job:
         if self.platform["tls_mode"] == "local_ca":
             authority = self.state.path("edge", "ca.crt")
         edge = Edge(self.tenant["hostname"], port, tls, authority)
-        app = addresses_of(self.platform["subnet_pool"], self.slot).app
-        return Probe(self.name, edge, self.secrets["probe"], deadline, (app, APP_PORT))
+        addresses = addresses_of(self.platform["subnet_pool"], self.slot)
+        servers = ((addresses.app, APP_PORT), (addresses.neo4j, BOLT_PORT))
+        return Probe(self.name, edge, self.secrets["probe"], deadline, servers)
 
     def _check_alive(self) -> None:
         """Raise when the server ends each time it is started: waiting longer is no use."""

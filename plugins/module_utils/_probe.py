@@ -16,7 +16,7 @@ import secrets
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,8 +97,9 @@ class Probe:
     """One memory round trip of one tenant.
 
     :param deadline: seconds that the whole may take.
-    :param server: address and port of the tenant's server; the edge is not asked before something
-        listens there, since each of its answers costs time that servers need to start.
+    :param servers: addresses and ports of the tenant's server and its Neo4j. The edge is not asked
+        before something listens at all of them: each of its answers costs time that servers need
+        to start, and a server that asks its Neo4j too early asks again after seconds only.
     """
 
     def __init__(
@@ -107,11 +108,11 @@ class Probe:
         edge: Edge,
         key: str,
         deadline: float = 180.0,
-        server: tuple[str, int] | None = None,
+        servers: Sequence[tuple[str, int]] = (),
     ) -> None:
         self._tenant = tenant
         self._edge = edge
-        self._server = server
+        self._servers = servers
         self._key = key
         self._began = time.monotonic()
         self._ready = 0.0
@@ -128,8 +129,9 @@ class Probe:
             if time.monotonic() - checked > _CHECK_SECONDS:
                 check()
                 checked = time.monotonic()
-            if self._server and not _listens(*self._server):
-                last = "nothing listens at the server's port"
+            silent = next((server for server in self._servers if not _listens(*server)), None)
+            if silent:
+                last = "nothing listens at {}:{}".format(*silent)
                 time.sleep(_LISTEN_SECONDS)
                 continue
             try:

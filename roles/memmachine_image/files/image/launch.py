@@ -5,7 +5,8 @@
 
 The server's C(main) runs unchanged. What differs from starting it directly: it can be stopped at
 any moment and within a bound: requests are answered, MCP streams, which have no end, are cut; it
-believes the edge about the scheme of a request, so that its redirects keep https; the garbage
+believes the edge about the scheme of a request, so that its redirects keep https; it waits for a
+PostgreSQL that is still starting, without which it would end and be started once more; the garbage
 collector rests until the server is up.
 
 C(check FILE) loads a configuration with the server's own loader instead, and says what is wrong.
@@ -18,12 +19,15 @@ import gc
 gc.disable()
 
 import asyncio
+import contextlib
 import functools
 import importlib
 import importlib.util
 import os
 import signal
+import struct
 import sys
+import urllib.parse
 
 HOME = os.path.dirname(os.path.abspath(__file__))
 # The build puts it here where the lean way would not be the same.
@@ -31,6 +35,11 @@ NOT_LEAN = os.path.join(HOME, "lean.off")
 STOPPED = 0
 # How long requests that the server has may take to end once it is told to stop.
 GRACE_SECONDS = 10
+# How long the server waits for its PostgreSQL, and how long it takes one answer to come.
+DATABASE_SECONDS = 20.0
+ANSWER_SECONDS = 2.0
+# What PostgreSQL says while it is starting: cannot_connect_now.
+STARTING = b"57P03"
 LOG_FILE = "/tmp/memmachine.log"
 SERVER_PACKAGES = ("memmachine_server", "memmachine")
 SETTINGS = {
@@ -83,6 +92,9 @@ def adapt_uvicorn() -> None:
 
     @functools.wraps(startup)
     async def startup_then_collect(self, *args, **kwargs):
+        # Whatever is wrong here, the server itself says it better.
+        with contextlib.suppress(Exception):
+            await wait_for_databases()
         await startup(self, *args, **kwargs)
         gc.freeze()
         gc.enable()
@@ -107,6 +119,46 @@ def adapt_uvicorn() -> None:
     uvicorn.Config.__init__ = configure_for_container
     uvicorn.Server.startup = startup_then_collect
     uvicorn.Server.handle_exit = exit_at_any_moment
+
+
+async def wait_for_databases() -> None:
+    """Wait until each PostgreSQL of the configuration lets clients in, or for so long."""
+    import yaml
+
+    with open(os.environ["MEMORY_CONFIG"], encoding="utf-8") as stream:
+        found = set(postgres_of(yaml.safe_load(stream)))
+    async with asyncio.timeout(DATABASE_SECONDS):
+        for host, port in found:
+            while not await lets_in(host, port):
+                await asyncio.sleep(0.02)
+
+
+def postgres_of(node):
+    """Yield host and port of each PostgreSQL in a configuration, of either format."""
+    if isinstance(node, str) and node.startswith("postgresql"):
+        url = urllib.parse.urlsplit(node)
+        yield url.hostname, url.port or 5432
+    elif isinstance(node, dict) and node.get("provider") == "postgres":
+        yield node["config"]["host"], int(node["config"].get("port", 5432))
+    elif isinstance(node, (dict, list)):
+        for part in node.values() if isinstance(node, dict) else node:
+            yield from postgres_of(part)
+
+
+async def lets_in(host: str, port: int) -> bool:
+    """Ask a PostgreSQL as pg_isready does: an answer of any kind but that it is starting."""
+    hello = struct.pack("!i", 196608) + b"user\0memmachine\0database\0memmachine\0\0"
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(struct.pack("!i", len(hello) + 4) + hello)
+                answer = await reader.read(1024)
+            finally:
+                writer.close()
+    except OSError:
+        return False
+    return bool(answer) and STARTING not in answer
 
 
 def is_stream(connection) -> bool:

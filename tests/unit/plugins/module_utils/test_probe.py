@@ -153,12 +153,12 @@ def test_nobody_listening_is_said(server):
 def test_the_edge_is_asked_when_the_server_listens_and_not_before(server):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # and does not listen
-        prober = Probe("acme", edge_of(server), "k", 0.3, closed.getsockname())
+        prober = Probe("acme", edge_of(server), "k", 0.3, [closed.getsockname()])
         with pytest.raises(ProbeError, match="nothing listens"):
             prober.wait_ready()
         assert server.health == 0
         threading.Timer(0.2, closed.listen).start()
-        Probe("acme", edge_of(server), "k", 5.0, closed.getsockname()).wait_ready()
+        Probe("acme", edge_of(server), "k", 5.0, [closed.getsockname()]).wait_ready()
     assert server.health == 1
 
 
@@ -167,7 +167,7 @@ def test_waiting_ends_when_it_is_no_use(server):
         raise ProbeError("the server does not stay up")
 
     with pytest.raises(ProbeError, match="does not stay up"):
-        Probe("acme", edge_of(server), "k", 5.0, ("127.0.0.1", 1)).wait_ready(check)
+        Probe("acme", edge_of(server), "k", 5.0, [("127.0.0.1", 1)]).wait_ready(check)
 
 
 def test_a_refused_key_is_not_tried_again(server):
