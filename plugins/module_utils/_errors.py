@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-import traceback
+from types import TracebackType
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
@@ -42,12 +42,20 @@ def told(tenant: str, error: Exception) -> str:
         where = " (%s)" % error.filename if error.filename else ""
         text = "%s: make room on the node's disk%s, then run this again" % (error.strerror, where)
     elif not isinstance(error, (MemcloudError, OSError)):
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        text = "unexpected %s: %s (%s:%s). Please report it, with what %s says of the tenant" % (
+        text = "unexpected %s: %s%s. Please report it, with what doctor -e tenant=%s says" % (
             type(error).__name__,
             error,
-            os.path.basename(place.filename),
-            place.lineno,
-            "doctor -e tenant=" + tenant,
+            _place(error.__traceback__),
+            tenant,
         )
     return text if text.startswith((tenant, "tenant " + tenant)) else "%s: %s" % (tenant, text)
+
+
+def _place(traceback: TracebackType | None) -> str:
+    """Where in the code an error came up; whatever sys.tracebacklimit is."""
+    place = ""
+    while traceback:
+        name = os.path.basename(traceback.tb_frame.f_code.co_filename)
+        place = " (%s:%s)" % (name, traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return place

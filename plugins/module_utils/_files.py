@@ -44,7 +44,7 @@ def atomic_write(
     except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(scratch)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.errno:
             error.filename = path  # a full disk names none
         raise
 
