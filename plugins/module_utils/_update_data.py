@@ -24,6 +24,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._desired impor
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import EngineError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import disk_usage
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job, as_recorded
 from ansible_collections.memcloud.memmachine.plugins.module_utils._memory_api import (
     MemoryServer,
@@ -77,7 +78,7 @@ def database_up(job: Job) -> Iterator[None]:
 def check_room(job: Job) -> None:
     """Raise unless the node has room for a second generation of the tenant's data."""
     paths = [job.volume_path(role) for role in DATABASES]
-    needed = sum(_size(path) for path in paths) + _SPARE_BYTES
+    needed = sum(disk_usage(path) for path in paths) + _SPARE_BYTES
     free = shutil.disk_usage(paths[0]).free
     if free < needed:
         raise MemcloudError(
@@ -223,12 +224,3 @@ def _copy(source: str, target: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise MemcloudError(f"{source} cannot be copied: {done.stderr.strip()[-500:]}")
-
-
-def _size(path: str) -> int:
-    total = 0
-    for directory, _directories, files in os.walk(path):
-        for name in files:
-            with contextlib.suppress(FileNotFoundError):
-                total += os.lstat(os.path.join(directory, name)).st_blocks * 512
-    return total

@@ -40,10 +40,6 @@ CHAT = {
     "metrics": {"latencyMs": 1},
 }
 
-pytestmark = pytest.mark.skipif(
-    not (DATA_DIR / "images.json").exists(), reason=f"no node of {PLATFORM} on this machine"
-)
-
 
 class Bedrock(http.server.BaseHTTPRequestHandler):
     """Answers as it is told, by the last word of the path, and keeps what it was asked."""

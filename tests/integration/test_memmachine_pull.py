@@ -16,7 +16,6 @@ import contextlib
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -31,6 +30,7 @@ import docker
 import pytest
 import yaml
 from support.images import base_image
+from support.ports import free_port
 
 CHECKOUT = Path(__file__).parents[2]
 HERE = Path(__file__).parent / "registry"
@@ -90,9 +90,7 @@ def registry(engine: docker.DockerClient) -> Iterator[str]:
     image, _log = engine.images.build(
         path=str(HERE), buildargs=base, tag="memcloud-test/registry:1", rm=True, forcerm=True
     )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = "127.0.0.1:%d" % probe.getsockname()[1]
+    address = f"127.0.0.1:{free_port()}"
     container = engine.containers.run(
         image.id,
         detach=True,

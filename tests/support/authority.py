@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,6 +17,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._certificates 
     ensure_leaf,
     leaf_path,
 )
+
+from .ports import free_port
 
 NAME = "localhost"
 
@@ -47,7 +48,7 @@ class Authority:
 def authority(directory: Path, http_port: int) -> Iterator[Authority]:
     """Run one that looks for its challenges at a port of this machine."""
     ours, server_ca = certificate(directory, NAME)
-    ports = [_free_port() for _ in range(2)]
+    ports = [free_port() for _ in range(2)]
     settings = {
         "listenAddress": f"127.0.0.1:{ports[0]}",
         "managementListenAddress": f"127.0.0.1:{ports[1]}",
@@ -83,9 +84,3 @@ def _answer(url: str, server_ca: Path) -> str:
         except requests.ConnectionError:
             assert time.monotonic() < deadline, f"{url} does not answer"
             time.sleep(0.1)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

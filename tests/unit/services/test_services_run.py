@@ -20,19 +20,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from support.ports import free_port
 
 for library in ("uvicorn", "uvloop", "httptools"):
     pytest.importorskip(library)
 
 ROLES = Path(__file__).parents[3] / "roles"
 START_SECONDS = 15.0
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
