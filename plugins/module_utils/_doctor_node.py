@@ -213,7 +213,7 @@ class NodeDoctor:
                 created = str(container.get("Created", ""))
                 if _age(created[:19] + "Z") > _OLD_SECONDS:
                     name = container["Name"].lstrip("/")
-                    yield WARNING, f"{name} was left by a killed run", f"docker rm -f {name}"
+                    yield WARNING, f"{name} was left by a killed run", f"docker rm -fv {name}"
 
     def _registry(self) -> Found:
         yield from self._without_entry()

@@ -267,15 +267,19 @@ class Engine:
             if self.inspect(name) is not None:
                 raise
 
-    def remove_container(self, name: str) -> None:
-        """Remove a container, killing it when it still runs; its volumes stay."""
+    def remove_container(self, name: str, passing: bool = False) -> None:
+        """Remove a container, killing it when it still runs.
+
+        :param passing: it was made for one job. Volumes without a name, which the engine makes
+            where an image declares one, go with it; of any other container all volumes stay.
+        """
         try:
             self._call(
                 f"container {name}",
                 self.client.remove_container,
                 name,
                 force=True,
-                v=False,
+                v=passing,
             )
         except EngineError:
             if self.inspect(name) is not None:
@@ -285,7 +289,7 @@ class Engine:
         self, owner: Desired, network: Network, container: Container, timeout: int
     ) -> dict[str, Any]:
         """Run a short-lived container on a network of its own and return the JSON it printed."""
-        self.remove_container(container.name)
+        self.remove_container(container.name, passing=True)
         self.remove_network(network.name)
         try:
             self.create_network(owner, network)
@@ -299,7 +303,7 @@ class Engine:
                 ) from error
             printed = self.logs(container.name)
         finally:
-            self.remove_container(container.name)
+            self.remove_container(container.name, passing=True)
             self.remove_network(network.name)
         try:
             return dict(json.loads(printed.strip().splitlines()[-1]))

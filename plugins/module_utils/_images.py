@@ -539,7 +539,7 @@ def _read_file(client: Any, image: str, path: str) -> bytes:
                 raise KeyError(path)
             return member.read()
     finally:
-        client.remove_container(container, force=True)
+        client.remove_container(container, force=True, v=True)
 
 
 def _drop_builder_stages(client: Any) -> None:

@@ -423,7 +423,7 @@ class Job:
         found = self.found()
         scratch = found.of_kind(SCRATCH)
         for name in scratch.containers:
-            self.engine.remove_container(name)
+            self.engine.remove_container(name, passing=True)
         for name in scratch.networks:
             self.engine.remove_network(name)
         kept = self._kept_volumes()

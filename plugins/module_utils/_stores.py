@@ -318,13 +318,13 @@ def run_scratch(engine: Engine, desired: Desired, container: Container) -> tuple
 @contextlib.contextmanager
 def started(engine: Engine, desired: Desired, container: Container) -> Iterator[str]:
     """A scratch container while it is needed."""
-    engine.remove_container(container.name)
+    engine.remove_container(container.name, passing=True)
     try:
         engine.create_container(replace(desired, kind=SCRATCH), container)
         engine.start(container.name)
         yield container.name
     finally:
-        engine.remove_container(container.name)
+        engine.remove_container(container.name, passing=True)
 
 
 def _scratch(

@@ -236,7 +236,7 @@ class StandIn:
         """Take all of it away."""
         engine = self._job.engine
         for container in self._desired.containers:
-            engine.remove_container(container.name)
+            engine.remove_container(container.name, passing=True)
         for network in self._desired.networks:
             engine.remove_network(network.name)
         for volume in self._desired.volumes:

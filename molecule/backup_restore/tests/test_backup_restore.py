@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from functools import partial
@@ -37,6 +38,19 @@ def s3(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     port = int(platform.variables["platform_https_port"]) + 7
     with storage(port, tmp_path_factory.mktemp("s3") / "server.log") as running:
         yield running
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_volume_without_a_name_is_left(platform: Platform) -> Iterator[None]:
+    """Short-lived containers work on restore points, several for each."""
+
+    def nameless() -> set[str]:
+        names = (volume.name for volume in platform.docker().volumes.list())
+        return {name for name in names if re.fullmatch("[0-9a-f]{64}", name)}
+
+    before = nameless()
+    yield
+    assert nameless() <= before
 
 
 def stored(tenant: Tenant) -> set[str]:

@@ -104,6 +104,6 @@ class FakeEngine:
             state = {"Running": False, "Status": "exited", "ExitCode": 0}
             self.found_containers[name]["State"] = state
 
-    def remove_container(self, name):
+    def remove_container(self, name, passing=False):
         self.calls.append(("remove", name))
         self.found_containers.pop(name, None)

@@ -77,8 +77,8 @@ class FakeImages:
     def create_container(self, image):
         return {"Id": f"container of {image}"}
 
-    def remove_container(self, container, force):
-        assert force
+    def remove_container(self, container, force, v):
+        assert force and v
 
     def get_archive(self, container, path):
         if path not in self.files:

@@ -113,6 +113,13 @@ def test_a_network_is_cut_off_before_it_is_removed(engine, client):
     client.remove_network.assert_called_once_with("n")
 
 
+def test_volumes_without_a_name_stay_but_for_a_passing_container(engine, client):
+    engine.remove_container("c")
+    client.remove_container.assert_called_with("c", force=True, v=False)
+    engine.remove_container("c", passing=True)
+    client.remove_container.assert_called_with("c", force=True, v=True)
+
+
 def test_what_is_gone_already_is_no_error(engine, client):
     client.inspect_network.side_effect = missing()
     engine.remove_network("n")
@@ -196,6 +203,7 @@ def test_a_short_lived_container_gives_its_json_and_leaves_nothing(engine, clien
     client.logs.return_value = b"noise\n" + json.dumps({"status": 200}).encode() + b"\n"
     assert engine.run_once(OWNER, NETWORK, CONTAINER, 5) == {"status": 200}
     assert client.remove_container.call_count == 2
+    assert all(call.kwargs["v"] for call in client.remove_container.call_args_list)
     client.logs.return_value = b"Traceback"
     with pytest.raises(EngineError, match="ended with: Traceback"):
         engine.run_once(OWNER, NETWORK, CONTAINER, 5)
