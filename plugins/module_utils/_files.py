@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Collection
@@ -24,15 +26,16 @@ def atomic_write(
 ) -> None:
     """Write a file so that a reader sees the old content or the new, never a part of it.
 
-    What a killed run leaves is named C(<name>.<random>.new); the doctor finds it.
+    What a killed run leaves is named C(<name>.<random>.new): the next write of the file takes it
+    away, and the doctor finds it.
 
     :param uid: who it belongs to; -1 for whoever writes it, as C(gid).
     :param scratch_dir: where it is written first, on the same file system; beside it when empty.
     """
     data = content.encode() if isinstance(content, str) else content
     directory, name = os.path.split(path)
-    scratch = os.path.join(scratch_dir or directory, f"{name}.{secrets.token_hex(4)}.new")
-    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    _remove_left(scratch_dir or directory or ".", name)
+    handle, scratch = _scratch(scratch_dir or directory, name)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
@@ -40,13 +43,39 @@ def atomic_write(
             os.fchown(stream.fileno(), uid, gid)
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
-        os.replace(scratch, path)
+            os.replace(scratch, path)
     except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(scratch)
         if isinstance(error, OSError) and error.errno:
             error.filename = path  # a full disk names none
         raise
+
+
+def _scratch(directory: str, name: str) -> tuple[int, str]:
+    """A new file to write to, locked for as long as its writer lives."""
+    while True:
+        scratch = os.path.join(directory, f"{name}.{secrets.token_hex(4)}.new")
+        handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), os.stat(scratch)):
+                return handle, scratch
+        os.close(handle)  # taken for a killed run's before it was locked
+
+
+def _remove_left(directory: str, name: str) -> None:
+    """Take away what killed writers of a file left."""
+    left = re.compile(re.escape(name) + r"\.[0-9a-f]{8}\.new")
+    for path in [os.path.join(directory, n) for n in names_in(directory) if left.fullmatch(n)]:
+        with contextlib.suppress(OSError):  # in use, gone, or a file system without locks
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(path)
+            finally:
+                os.close(handle)
 
 
 def read_text(path: str) -> str | None:

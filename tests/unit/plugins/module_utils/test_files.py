@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A file is replaced in one step, and what killed writers left goes with the next write."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.memcloud.memmachine.plugins.module_utils import _files
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
+
+LEFT = "state.json.0123abcd.new"
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path: Path) -> None:
+    others = ["other.json.0123abcd.new", "state.json.new", "state.json.old.0123abcd.new"]
+    for name in [LEFT, *others]:
+        (tmp_path / name).write_text("half")
+    atomic_write(str(tmp_path / "state.json"), "whole")
+    assert names(tmp_path) == sorted([*others, "state.json"])
+    assert (tmp_path / "state.json").read_text() == "whole"
+
+
+def test_it_goes_from_the_place_where_it_was_written(tmp_path: Path) -> None:
+    scratch, watched = tmp_path / "scratch", tmp_path / "watched"
+    scratch.mkdir()
+    watched.mkdir()
+    (scratch / LEFT).write_text("half")
+    atomic_write(str(watched / "state.json"), "whole", scratch_dir=str(scratch))
+    assert names(scratch) == [] and names(watched) == ["state.json"]
+
+
+def test_what_somebody_writes_at_this_moment_stays(tmp_path: Path) -> None:
+    with (tmp_path / LEFT).open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        atomic_write(str(tmp_path / "state.json"), "whole")
+        assert names(tmp_path) == ["state.json", LEFT]
+
+
+def test_a_writer_whose_file_was_taken_away_begins_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = fcntl.flock
+    taken: list[str] = []
+
+    def flock(handle: Any, how: int) -> None:
+        if not taken:
+            taken.extend(names(tmp_path))
+            os.unlink(tmp_path / taken[0])
+        lock(handle, how)
+
+    monkeypatch.setattr(_files.fcntl, "flock", flock)
+    atomic_write(str(tmp_path / "state.json"), "whole")
+    assert len(taken) == 1
+    assert names(tmp_path) == ["state.json"]
+    assert (tmp_path / "state.json").read_text() == "whole"
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(handle: Any, how: int) -> None:
+        raise OSError("no locks available")
+
+    monkeypatch.setattr(_files.fcntl, "flock", flock)
+    (tmp_path / LEFT).write_text("half")
+    atomic_write(str(tmp_path / "state.json"), "whole")
+    assert names(tmp_path) == ["state.json", LEFT]
