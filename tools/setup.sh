@@ -32,10 +32,13 @@ apt_install() {
 python=$(find_python) || die "no Python 3.11 or newer was found (python3 is $(python3 --version 2>&1 || echo missing)). \
 Install one and name it: make setup PYTHON=/path/to/python3.12"
 
-if ! [ -x "$venv/bin/python" ]; then
+# Made anew where a killed run left half of it, where its Python is gone, and where the checkout has another path now.
+made=$venv/.made
+if [ "$(cat "$made" 2>/dev/null)" != "$PWD" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
     "$python" -c 'import ensurepip' 2>/dev/null || apt_install python3-venv
     say "making $venv with $("$python" --version)"
-    "$python" -m venv "$venv"
+    "$python" -m venv --clear "$venv"
+    printf '%s' "$PWD" >"$made"
 fi
 
 # uv is much quicker than pip, and comes from the same lock.
