@@ -307,5 +307,6 @@ class Depart(Operation):
         job.record[DEPARTED] = now()
         return {
             "restore_point": taken,
-            "message": f"stopped; restore point {taken['id']} of {taken['memories']} memories",
+            "message": f"stopped; restore point {taken['id']} of {taken['memories']} memories"
+            + begun_anew(job),
         }

@@ -32,15 +32,17 @@ class VariableError(MemcloudError):
         super().__init__("%s: %s: %s" % (tenant, variable, message))
 
 
-def told(tenant: str, error: Exception) -> str:
+def told(tenant: str, error: Exception, disk: str = "the node's disk") -> str:
     """Return the words for what went wrong with one tenant; they begin with its name.
 
     What nobody foresaw is told with its place in the code, and is no reason to leave other tenants.
+
+    :param disk: what it is called where this runs.
     """
     text = str(error)
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         where = " (%s)" % error.filename if error.filename else ""
-        text = "%s: make room on the node's disk%s, then run this again" % (error.strerror, where)
+        text = "%s: make room on %s%s, then run this again" % (error.strerror, disk, where)
     elif not isinstance(error, (MemcloudError, OSError)):
         text = "unexpected %s: %s%s. Please report it, with what doctor -e tenant=%s says" % (
             type(error).__name__,
@@ -48,7 +50,8 @@ def told(tenant: str, error: Exception) -> str:
             _place(error.__traceback__),
             tenant,
         )
-    return text if text.startswith((tenant, "tenant " + tenant)) else "%s: %s" % (tenant, text)
+    named = text.startswith((tenant + ":", "tenant " + tenant))
+    return text if named else "%s: %s" % (tenant, text)
 
 
 def _place(traceback: TracebackType | None) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import told
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import NodeState
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import (
     NoRepository,
@@ -59,23 +59,23 @@ def care(
         answer: dict[str, Any] = {"tenant": tenant, "operation": action, "changed": False}
         access = repositories[tenant]
         answer["url"] = str(access["url"])
-        with tempfile.TemporaryDirectory(prefix="memcloud-restic-") as scratch:
-            repository = Repository(tenant, access, scratch)
-            try:
+        try:
+            with tempfile.TemporaryDirectory(prefix="memcloud-restic-") as scratch:
+                repository = Repository(tenant, access, scratch)
                 if action != "remove":
                     repository.open()
                 answer.update(work(repository, access, dry_run))
-            except NoRepository as error:
-                known = _recorded(tenant, access) if action == "check" else ""
-                if known:
-                    answer["error"] = f"{error}. They are gone: {known}"
-                else:
-                    answer.update(points=[], message="has no restore points")
-            except Refused as error:
-                answer["error"] = f"{error}. These credentials may not do this: {_NEEDED[action]}"
-            except (MemcloudError, OSError) as error:
-                text = str(error)
-                answer["error"] = text if text.startswith(tenant) else f"{tenant}: {text}"
+        except NoRepository as error:
+            known = _recorded(tenant, access) if action == "check" else ""
+            if known:
+                answer["error"] = f"{error}. They are gone: {known}"
+            else:
+                answer.update(points=[], message="has no restore points")
+        except Refused as error:
+            answer["error"] = f"{error}. These credentials may not do this: {_NEEDED[action]}"
+        except Exception as error:
+            # Restore points are cared for on nodes, and on the controller.
+            answer["error"] = told(tenant, error, "the disk")
         return answer
 
     with ThreadPoolExecutor(_THREADS) as pool:

@@ -21,6 +21,9 @@ from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restore_point import MANIFEST
+from ansible_collections.memcloud.memmachine.plugins.module_utils._retention import (
+    is_of_the_future,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._storage_place import (
     SSH_HOSTS,
     SSH_KEY,
@@ -163,13 +166,14 @@ class Repository:
         return sorted(points, key=lambda point: str(point["taken"]))
 
     def point(self, wanted: str) -> dict[str, Any]:
-        """One restore point, the newest one for C(latest).
+        """One restore point, the newest one for C(latest); not one that a wrong clock dated.
 
         :raises RepositoryError: naming those that there are.
         """
         points = self.points()
         if wanted == LATEST and points:
-            return points[-1]
+            past = [point for point in points if not is_of_the_future(str(point["taken"]))]
+            return (past or points)[-1]
         found = [p for p in points if len(wanted) >= 4 and wanted.startswith(p["id"])]
         found = found or [p for p in points if len(wanted) >= 4 and p["id"].startswith(wanted)]
         if len(found) == 1:

@@ -39,17 +39,32 @@ def moment_of(text: str) -> datetime.datetime:
     return moment.astimezone(datetime.timezone.utc)
 
 
-def kept(points: Iterable[tuple[str, str]], keep: Mapping[str, int]) -> dict[str, list[str]]:
+def is_of_the_future(taken: str, now: str = "") -> bool:
+    """Whether a point was taken by a clock that was wrong: it is not newer than others then.
+
+    :param now: the present moment, where it is not that of this machine's clock.
+    """
+    present = moment_of(now) if now else datetime.datetime.now(datetime.timezone.utc)
+    return moment_of(taken) - present > _SLACK
+
+
+def kept(
+    points: Iterable[tuple[str, str]], keep: Mapping[str, int], now: str = ""
+) -> dict[str, list[str]]:
     """The points that stay, each with the rules that want it.
 
     The newest point of each hour (day, week, month) that has one, going back as many of them as
-    the rule says. The newest point of all stays whatever the rules say.
+    the rule says. The newest point of all stays whatever the rules say, and so do points of the
+    future until their time has come.
 
     :param points: id and moment of each.
     :param keep: how many hours, days, weeks and months.
+    :param now: the present moment, where it is not that of this machine's clock.
     """
     newest_first = sorted(points, key=lambda point: moment_of(point[1]), reverse=True)
-    wanted: dict[str, list[str]] = {}
+    future = [point for point, taken in newest_first if is_of_the_future(taken, now)]
+    wanted: dict[str, list[str]] = {point: ["future"] for point in future}
+    newest_first = newest_first[len(future) :]
     if newest_first:
         wanted[newest_first[0][0]] = ["newest"]
     for rule, bucket_of in RULES.items():
@@ -74,7 +89,7 @@ def due_in(newest: str | None, every_hours: int, now: str) -> datetime.timedelta
     """How long until the next restore point is due; nothing or less when it is."""
     if not newest:
         return datetime.timedelta(0)
+    if is_of_the_future(newest, now):
+        return datetime.timedelta(0)
     age = moment_of(now) - moment_of(newest)
-    if age < -_SLACK:
-        return datetime.timedelta(0)  # a clock was wrong: a point of the future says nothing
     return datetime.timedelta(hours=every_hours) - _SLACK - age

@@ -308,12 +308,13 @@ def test_a_departing_tenant_is_stopped_and_refuses(world):
 
 def test_restore_points_that_are_gone_are_told_by_the_next(world):
     assert "gone" not in act(world, _backup.Backup())["message"]
-    shutil.rmtree(world.data_dir / f"backups/acme-{UID[:8]}")
     url = world.data_dir / f"backups/acme-{UID[:8]}"
-    assert act(world, _backup.Backup())["message"].endswith(
-        f"; the earlier restore points are gone from {url}, this one is the first"
-    )
+    words = f"; the earlier restore points are gone from {url}, this one is the first"
+    shutil.rmtree(url)
+    assert act(world, _backup.Backup())["message"].endswith(words)
     assert "gone" not in act(world, _backup.Backup())["message"]
+    shutil.rmtree(url)
+    assert act(world, _backup.Depart())["message"].endswith(words)
 
 
 def test_semantic_memories_are_not_overwritten_without_force_either(world, monkeypatch):

@@ -107,6 +107,28 @@ def test_what_the_place_refuses_is_said_with_the_variable_to_correct(
     )
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(28, "No room", "/tmp/x"), "acme: No room: make room on the disk (/tmp/x)"),
+        (KeyError("id"), "acme: unexpected KeyError: 'id' ("),
+    ],
+)
+def test_what_goes_wrong_with_one_is_told_for_it_alone(
+    repositories: dict[str, dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    words: str,
+) -> None:
+    def points(repository: Repository) -> list[dict[str, Any]]:
+        raise error
+
+    monkeypatch.setattr(Repository, "points", points)
+    found = answers("list", repositories)
+    assert found["acme"]["error"].startswith(words)
+    assert "error" not in found["globex"]
+
+
 def test_a_check_mode_prunes_nothing(repositories: dict[str, dict[str, Any]]) -> None:
     assert len(answers("prune", repositories, dry_run=True)["acme"]["removed"]) == 2
     assert len(answers("list", repositories)["acme"]["points"]) == 3

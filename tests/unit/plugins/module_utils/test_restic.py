@@ -65,6 +65,13 @@ def test_points_are_listed_with_their_moment_and_reason(place: Place) -> None:
     assert repository.point(earlier)["id"] == earlier
 
 
+def test_a_point_that_a_wrong_clock_dated_is_not_the_latest(place: Place) -> None:
+    ahead = place.stored("2099-01-01T00:00:00Z")
+    assert place.repository().point("latest")["id"] == ahead
+    point = place.stored("2026-11-21T03:00:00Z")
+    assert place.repository().point("latest")["id"] == point
+
+
 def test_an_unknown_point_is_refused_with_those_that_there_are(place: Place) -> None:
     known = place.stored()
     with pytest.raises(RepositoryError, match=known):

@@ -57,6 +57,13 @@ def test_each_point_says_which_rules_want_it() -> None:
     assert kept(every(24, 2), {"daily": 1, "monthly": 1}) == {"p0": ["newest", "daily", "monthly"]}
 
 
+def test_a_point_of_the_future_is_not_the_newest_and_takes_no_place_of_others() -> None:
+    points = [*every(24, 3), ("ahead", "2027-11-21T12:00:00Z")]
+    now = "2026-11-21T13:00:00Z"
+    assert kept(points, {"daily": 1}, now) == {"ahead": ["future"], "p0": ["newest", "daily"]}
+    assert kept(points, {"daily": 1}, "2027-11-21T13:00:00Z") == {"ahead": ["newest", "daily"]}
+
+
 def test_the_oldest_is_forgotten_first() -> None:
     assert to_forget(every(24, 4), {"daily": 1}) == ["p3", "p2", "p1"]
 
