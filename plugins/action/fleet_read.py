@@ -26,6 +26,7 @@ class ActionModule(NodeAction):
             "platform": json.dumps(platform),
             "tenants": batch["tenants"],
             "since": str(given.get("since") or ""),
+            "only": list(given.get("only") or ()),
         }
         answer, problem = self._ask("tenant_read", arguments, task_vars)
         rows = [

@@ -78,6 +78,7 @@ CALLS = {
             "platform": _TEXT,
             "tenants": _TEXT,
             "since": {"type": "str", "default": ""},
+            "only": {"type": "list", "elements": "str", "default": []},
         },
     ),
 }

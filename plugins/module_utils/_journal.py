@@ -17,7 +17,7 @@ import contextlib
 import datetime
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
@@ -223,12 +223,21 @@ class Journal:
             row["last_activity"] = activity.get("last_activity") if activity and mine else None
         return rows
 
-    def entries(self, since: str = "", limit: int = 10_000) -> list[dict[str, Any]]:
-        """What happened since a moment, the latest rows where there are too many."""
+    def entries(
+        self, since: str = "", names: Collection[str] = (), limit: int = 10_000
+    ) -> list[dict[str, Any]]:
+        """What happened since a moment, the latest rows where there are too many.
+
+        :param names: the tenants that it is asked of; all that there ever were without any.
+        """
         self._take_over_notes()
-        how = "WHERE at >= ? ORDER BY id DESC LIMIT ?"
+        how, values = "WHERE at >= ?", [since]
+        if names:
+            how += " AND tenant IN (SELECT value FROM json_each(?))"
+            values.append(json.dumps(list(names)))
+        how += f" ORDER BY id DESC LIMIT {limit:d}"
         found: list[dict[str, Any]] = self._do(
-            lambda database: list(_select(database, "journal", JOURNAL, how, [since, limit])), []
+            lambda database: list(_select(database, "journal", JOURNAL, how, values)), []
         )
         return found[::-1]
 

@@ -89,18 +89,21 @@ def operate(
     def one(tenant: Mapping[str, Any]) -> dict[str, Any]:
         name = tenant["tenant"]
         answer: dict[str, Any] = {"tenant": name, "operation": operation.name, "changed": False}
+        worked = operation.marks
         began = time.monotonic()
         try:
             own = (secrets[name], params.get(name), private.get(name))
             lock = locked(node.state.locks, f"tenant-{name}", node.owner, operation.lock_wait)
             with lock, Job(node, tenant, *own) as job:
                 answer.update(_run(operation, job))
+                # Schedules find nothing to do most of the time: that is no event.
+                worked = worked and not answer.pop("idle", False)
         except Exception as error:
             busy = operation.busy(error) if isinstance(error, LockedError) else None
             if busy is not None:
                 return {**answer, **busy}
             answer["error"] = told(name, error)
-        if operation.marks or answer["changed"] or answer.get("error"):
+        if worked or answer["changed"] or answer.get("error"):
             words = [str(answer.get("message") or "")]
             hidden = {**secrets[name], **_texts(private.get(name) or {})}
             spent = time.monotonic() - began
@@ -128,7 +131,8 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
 def _run(operation: Operation, job: Job) -> dict[str, Any]:
     if job.tenant["state"] == "deleted":
         if operation.of_every_tenant:
-            return {"changed": False, "message": "is deleted; its restore points stay as they are"}
+            message = "is deleted; its restore points stay as they are"
+            return {"changed": False, "message": message, "idle": True}
         raise MemcloudError(
             f"{job.name}: is deleted (tenant_state in its entry), so there are no servers to work "
             f"with: bring it back with create_tenant -e tenant={job.name}, then run this again. "
@@ -144,11 +148,15 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
     accept(job.stated, job.node.run, job.node.began, job.record)
     if not operation.moves_on:
         check_not_departed(job.tenant, job.record)
-    if job.record.get("operation"):
+    killed = bool(job.record.get("operation"))
+    if killed or operation.marks:
+        # It is proved by its certificate: schedules go on where nobody deploys for a year.
+        job.node.certificate(job.tenant)
+    if killed:
         finish_killed(job)
     settled = operation.settled(job)
     if settled:
-        return {"changed": False, "message": settled}
+        return {"changed": False, "message": settled, "idle": not killed}
     try:
         operation.check(job)
     except BaseException:

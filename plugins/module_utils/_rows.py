@@ -21,7 +21,7 @@ def read_rows(given: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         return {"changed": False, "rows": tenant_stats(platform, tenants)}
     journal = Journal(NodeState(platform["data_dir"]), platform)
     if given["about"] == "journal":
-        return {"changed": False, "rows": journal.entries(given["since"])}
+        return {"changed": False, "rows": journal.entries(given["since"], given["only"])}
     if not check_mode:
         journal.rebuild(tenants)
     return {"changed": False, "rows": journal.registry()}

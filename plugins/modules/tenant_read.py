@@ -32,6 +32,11 @@ options:
     description: Journal rows before this moment are left out.
     type: str
     default: ""
+  only:
+    description: Names of the tenants whose journal rows are read; all that there ever were where it is empty.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Nothing but a lost registry is written.

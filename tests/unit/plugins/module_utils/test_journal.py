@@ -81,6 +81,17 @@ def test_a_note_of_the_keeper_is_taken_over_once_and_a_damaged_one_dropped(node)
     assert list(notes.iterdir()) == []
 
 
+def test_rows_of_others_do_not_push_out_those_that_are_asked_for(node):
+    record(node)
+    journal(node).note(TENANT, SECRETS, "pause", ["x"])
+    for number in range(3):
+        other = {**TENANT, "tenant": "globex", "uid": f"{number:016x}"}
+        journal(node).note(other, SECRETS, "deploy", ["x"])
+    assert [row["tenant"] for row in journal(node).entries(limit=2)] == ["globex", "globex"]
+    rows = journal(node).entries(names=["acme", "initech"], limit=2)
+    assert [(row["tenant"], row["operation"]) for row in rows] == [("acme", "pause")]
+
+
 def test_notes_wait_where_the_journal_cannot_be_written(node):
     notes = pathlib.Path(node.path("notes"))
     notes.mkdir()

@@ -15,7 +15,9 @@ import time
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils import _job, _stated
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._journal import Journal
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
+from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import NodeState
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
     Operation,
     operate,
@@ -52,6 +54,11 @@ class Work(Operation):
         return {"message": "done"}
 
 
+def journal_of(node):
+    """What stands in the node's journal."""
+    return Journal(NodeState(str(node.data_dir)), {}).entries()
+
+
 def work_on(node, operation, age=0, **variables):
     given = {"platform_tls_mode": "off", "tenant_uid": "0" * 8 + "abcdef01", **variables}
     platform, tenant, secrets = tenant_data.make(node.data_dir, "acme", **given)
@@ -76,6 +83,8 @@ def test_an_operation_holds_requests_and_leaves_the_tenant_as_it_was(node):
     ("error", "words"),
     [
         (MemcloudError("no room"), "acme: no room"),
+        (MemcloudError("acme: is locked"), "acme: is locked"),
+        (MemcloudError("acmeval files"), "acme: acmeval files"),
         (OSError(28, "No space left"), "acme: No space left: make room on the node's disk, then"),
         (OSError(5, "Input/output error"), "acme: [Errno 5] Input/output error"),
         (KeyError("x"), "acme: unexpected KeyError: 'x' (test_operation.py:"),
@@ -177,8 +186,39 @@ def test_nothing_works_on_a_deleted_tenant_and_schedules_pass_it_over(node):
     class Schedule(Work):
         of_every_tenant = True
 
+    before = journal_of(node)
     answer = work_on(node, Schedule(), tenant_state="deleted")
     assert "error" not in answer and "is deleted" in answer["message"]
+    assert journal_of(node) == before
+
+
+def test_a_schedule_that_finds_nothing_to_do_is_no_event_and_clears_no_error(node):
+    node.converge("acme")
+    assert "no room" in work_on(node, Work(MemcloudError("no room")))["error"]
+    before = journal_of(node)
+    assert before[-1]["result"] == "failed"
+
+    class Settled(Work):
+        def settled(self, job):
+            return "is young enough"
+
+    answer = work_on(node, Settled())
+    assert answer["message"] == "is young enough" and not answer["changed"]
+    assert "idle" not in answer
+    assert journal_of(node) == before
+    # What a killed run left was taken away: that is one.
+    state = NodeState(str(node.data_dir))
+    state.write_tenant("acme", {**node.record("acme"), "operation": {"name": "x", "state": "y"}})
+    work_on(node, Settled())
+    assert len(journal_of(node)) == len(before) + 1
+
+
+def test_a_certificate_that_is_due_is_renewed_before_anything_is_proved_by_it(node, monkeypatch):
+    node.converge("acme")
+    told = []
+    monkeypatch.setattr(Node, "certificate", lambda self, tenant: told.append(tenant["hostname"]))
+    work_on(node, Work())
+    assert told == ["acme.memcloud.localhost"]
 
 
 def test_volumes_of_an_abandoned_generation_go_and_those_that_are_kept_stay(node):
