@@ -286,6 +286,7 @@ def _plain_files(
         writes=facts.writes,
         hold_seconds=HOLD_SECONDS if facts.held or tenant["wake"] else 0,
         wake=tenant["wake"],
+        pace=min(tenant["edge"]["requests_per_second"], tenant["edge"]["in_flight"]),
     )
     sizes = tenant["neo4j"]["sizes"]
     return [

@@ -40,6 +40,10 @@ _LARGEST_NUMBER = 2**63 - 1
 # cannot be repeated, from being sent into a connection that is just being closed.
 _IDLE_CONNECTION = "4s"
 
+# What a call of the MCP may carry: the edge keeps room for that much for each call under way, so
+# it must not grow with the tier.
+_MCP_BODY_BYTES = 1024**2
+
 
 class RouteError(MemcloudError):
     """A route that must not be written."""
@@ -156,14 +160,18 @@ def _routers(route: Route) -> dict[str, Any]:
             entry["tls"] = {}
         return entry
 
+    mcp = "(Path(`/mcp`) || PathPrefix(`/mcp/`))"
     return {
         f"{route.tenant}-api": router(
-            f"PathRegexp(`{_PUBLIC_API}`)", ["gate", "rate", "inflight", "body"], "app"
+            f"PathRegexp(`{_PUBLIC_API}`)", ["gate", "rate", "inflight", "body", "retry"], "app"
         ),
-        # A stream: nothing on this path may buffer answers.
+        # Streams: nothing on this path may buffer answers.
         f"{route.tenant}-mcp": router(
-            "(Path(`/mcp`) || PathPrefix(`/mcp/`))",
-            ["mcpgate", "rate", "mcpinflight", "mcppath"],
+            mcp, ["gate", "rate", "mcpinflight", "mcppath", "retry"], "app"
+        ),
+        f"{route.tenant}-mcpcall": router(
+            f"{mcp} && Method(`POST`)",
+            ["gate", "rate", "mcpinflight", "mcpbody", "mcppath", "retry"],
             "app",
         ),
         f"{route.tenant}-health": router(
@@ -176,22 +184,34 @@ def _routers(route: Route) -> dict[str, Any]:
 
 def _middlewares(route: Route) -> dict[str, Any]:
     limits = route.limits
-    per_tenant = {"sourceCriterion": {"requestHost": True}}
-    gate: dict[str, Any] = {
-        "address": "http://127.0.0.1:%d/auth/%s" % (route.gate_port, route.tenant),
-        "trustForwardHeader": False,
-        # Listed and not returned by the gate: taken away from the request.
-        "authResponseHeaders": ["X-Tenant", "Authorization"],
-        "maxResponseBodySize": 65536,
-    }
+    # The gate's word, not the client's: one hostname can be written in many ways.
+    per_tenant = {"sourceCriterion": {"requestHeaderName": "X-Tenant"}}
+    gate = "http://127.0.0.1:%d" % route.gate_port
+    asked: dict[str, Any] = {"trustForwardHeader": False, "maxResponseBodySize": 65536}
     chain: dict[str, Any] = {
-        "gate": {"forwardAuth": gate},
+        "gate": {
+            "forwardAuth": {
+                "address": f"{gate}/auth/{route.tenant}",
+                # Listed and not returned by the gate: taken away from the request.
+                "authResponseHeaders": ["X-Tenant", "Authorization"],
+                **asked,
+            }
+        },
         # Traefik cuts an answer that begins while the request's body is still being read, as a
         # stream's does now and then (Go closes the body with the first byte of the answer). With
-        # the body read beforehand it does not. The gate does not look at it.
-        "mcpgate": {
-            "forwardAuth": dict(gate, forwardBody=True, maxBodySize=limits.body_bytes),
+        # the body read beforehand it does not; the gate does not look at it. After the limits: it
+        # makes room for the longest body at once.
+        "mcpbody": {
+            "forwardAuth": {
+                "address": f"{gate}/body",
+                "forwardBody": True,
+                "maxBodySize": min(limits.body_bytes, _MCP_BODY_BYTES),
+                **asked,
+            }
         },
+        # The gate let it pass, and the app was stopped while its body arrived. Only what no byte
+        # of was sent is tried again, so nothing is stored twice.
+        "retry": {"retry": {"attempts": 12, "initialInterval": "500ms"}},
         "rate": {
             "rateLimit": dict(
                 average=limits.requests_per_second,
@@ -239,8 +259,13 @@ def gate_entry(
     writes: str = "open",
     hold_seconds: int = 0,
     wake: bool = False,
+    pace: int = 20,
 ) -> str:
-    """Return the gate's file of a tenant: who may pass, as hashes of keys, and in what state."""
+    """Return the gate's file of a tenant: who may pass, as hashes of keys, and in what state.
+
+    :param pace: how many requests that waited are let go in a second; all at once, those beyond the
+        tier's limits would be refused.
+    """
     entry = {
         "tenant": tenant,
         "uid": uid,
@@ -259,5 +284,6 @@ def gate_entry(
         "writes": writes,
         "hold_seconds": hold_seconds,
         "wake": wake,
+        "pace": pace,
     }
     return json.dumps(entry, sort_keys=True) + "\n"

@@ -85,7 +85,7 @@ def test_a_route_that_is_not_there_is_not_proven(
         missing = "; ".join(
             f"http://127.0.0.1:{port}/api/http/routers/alpha-{name}@file: "
             "Status code was 404 and not [200]: HTTP Error 404: Not Found"
-            for name in ("api", "mcp", "health")
+            for name in ("api", "mcp", "mcpcall", "health")
         )
         words = (
             f"alpha: the edge of node1 does not serve it as it should ({missing}). "

@@ -49,15 +49,19 @@ def test_api_passes_gate_then_rate_then_in_flight_then_body_limit():
         "acme-rate",
         "acme-inflight",
         "acme-body",
+        "acme-retry",
     ]
     assert router["service"] == "acme-app"
 
 
-def test_mcp_passes_the_gate_and_is_never_buffered():
+def test_mcp_passes_the_gate_and_the_limits_first_and_is_never_buffered():
     http = http_of(ROUTE)
     chain = http["routers"]["acme-mcp"]["middlewares"]
-    assert chain[0] == "acme-mcpgate"
+    assert chain == ["acme-gate", "acme-rate", "acme-mcpinflight", "acme-mcppath", "acme-retry"]
     assert not any("buffering" in http["middlewares"][name] for name in chain)
+    calls = http["routers"]["acme-mcpcall"]
+    assert calls["middlewares"] == [*chain[:3], "acme-mcpbody", *chain[3:]]
+    assert calls["rule"] == http["routers"]["acme-mcp"]["rule"] + " && Method(`POST`)"
 
 
 def test_health_needs_no_key_and_goes_to_the_gate():
@@ -86,16 +90,23 @@ def test_gate_is_asked_for_this_tenant_and_takes_the_key_away():
     }
 
 
-def test_the_body_of_an_mcp_call_is_read_before_the_answer_begins():
-    gate = middleware(ROUTE, "gate")["forwardAuth"]
-    body = {"forwardBody": True, "maxBodySize": ROUTE.limits.body_bytes}
-    assert middleware(ROUTE, "mcpgate")["forwardAuth"] == {**gate, **body}
+@pytest.mark.parametrize(("allowed", "read"), [(1000, 1000), (16 * 1024**2, 1024**2)])
+def test_the_body_of_an_mcp_call_is_read_before_the_answer_begins(allowed, read):
+    limits = dataclasses.replace(LIMITS, body_bytes=allowed)
+    route = dataclasses.replace(ROUTE, limits=limits)
+    assert middleware(route, "mcpbody")["forwardAuth"] == {
+        "address": "http://127.0.0.1:9081/body",
+        "forwardBody": True,
+        "maxBodySize": read,
+        "trustForwardHeader": False,
+        "maxResponseBodySize": 65536,
+    }
 
 
 @pytest.mark.parametrize("name", ["rate", "inflight", "mcpinflight"])
 def test_limits_count_a_tenant_not_a_client(name):
     (settings,) = middleware(ROUTE, name).values()
-    assert settings["sourceCriterion"] == {"requestHost": True}
+    assert settings["sourceCriterion"] == {"requestHeaderName": "X-Tenant"}
 
 
 @pytest.mark.parametrize(
@@ -210,6 +221,7 @@ def test_gate_entry_holds_hashes_and_state():
         "writes": "open",
         "hold_seconds": 0,
         "wake": False,
+        "pace": 20,
     }
 
 
@@ -235,6 +247,7 @@ def test_a_number_that_traefik_cannot_take_is_refused(name, number):
     "other",
     [
         "acme-mcp",
+        "acme-mcpcall",
         "acme-health",
         "acme-app",
         "acme-api",

@@ -59,7 +59,7 @@ class World:
         self.wake.mkdir()
         self.now = NOW
         settings = Settings(
-            "127.0.0.1", 9081, self.tenants, self.activity, self.wake, 0.02, 0.02, max_held=3
+            "127.0.0.1", 9081, self.tenants, self.activity, self.wake, 0.02, 0.02, max_held=12
         )
         self.gate = Gate(
             settings,

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from gate_world import ENDED_KEY, KEY, OLD_KEY, PROBE_KEY, World
+from memcloud_gate import app, wake
 
 ASLEEP: dict[str, Any] = {"state": "paused", "wake": True, "hold_seconds": 0.05}
 CUSTOMER = {"X_Forwarded_For": "203.0.113.9"}
@@ -79,6 +80,25 @@ def test_a_request_that_waits_while_a_tenant_is_put_to_sleep_wakes_it(world: Wor
         world.write("acme", **{**ASLEEP, "hold_seconds": 5})
         while not (world.wake / "acme").exists():
             await asyncio.sleep(0.005)
+        world.write("acme", **{**ASLEEP, "state": "running"})
+        return await asking
+
+    assert world.run(scene).status_code == 200
+
+
+def test_a_signal_that_was_taken_for_nothing_is_given_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (app, wake):
+        monkeypatch.setattr(module, "AGAIN_SECONDS", 0.05)
+    world.write("acme", **{**ASLEEP, "hold_seconds": 5})
+
+    async def scene() -> httpx.Response:
+        asking = asyncio.ensure_future(world.get("/auth/acme", KEY, **CUSTOMER))
+        for _time in range(3):
+            while not (world.wake / "acme").exists():
+                await asyncio.sleep(0.005)
+            (world.wake / "acme").unlink()
         world.write("acme", **{**ASLEEP, "state": "running"})
         return await asking
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,22 @@ def test_both_sides_respect_each_others_lock(world: World, monkeypatch: pytest.M
         pass
     assert world.waker.wake("acme")
     assert list((world.root / "locks").iterdir()) == []
+
+
+def test_a_signal_waits_for_another_run_and_nobody_waits_with_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal = world.root / "wake/acme"
+    world.write(**PAUSED)
+    signal.touch()
+    with _locks.locked(str(world.root / "locks"), "tenant-acme", "ann@desk"):
+        began = time.monotonic()
+        assert not world.waker.wake("acme")
+        assert time.monotonic() - began < 5 and signal.exists()
+        monkeypatch.setattr(wake_module, "BUSY_SECONDS", 0.0)
+        assert not world.waker.wake("acme") and not signal.exists()
+    signal.touch()
+    assert world.waker.wake("acme") and not signal.exists()
 
 
 @pytest.mark.parametrize(

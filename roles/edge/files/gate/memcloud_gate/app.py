@@ -4,7 +4,8 @@
 """The gate's HTTP interface, as a raw ASGI application.
 
 `GET /auth/<tenant>` is asked by Traefik's ForwardAuth before each request, the tenant being named
-by the path that its router is configured with. `GET /public/<tenant>/health` needs no key.
+by the path that its router is configured with. `GET /public/<tenant>/health` needs no key. `/body`
+takes whatever comes.
 `/ready` and `/stats` are for the operator; the gate listens on loopback only.
 """
 
@@ -24,7 +25,7 @@ from memcloud_gate.request import NodeAddresses, read_ask
 from memcloud_gate.settings import Settings
 from memcloud_gate.store import TenantStore
 from memcloud_gate.tenant import OUTCOMES, Outcome, Tenant
-from memcloud_gate.wake import WakeSignals
+from memcloud_gate.wake import AGAIN_SECONDS, WakeSignals
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -35,6 +36,8 @@ AUTH_PREFIX = "/auth/"
 PUBLIC_PREFIX = "/public/"
 HEALTH_SUFFIX = "/health"
 LOADED_PREFIX = "/loaded/"
+# Where Traefik brings the body of an MCP call, to have read it before the app answers.
+BODY = "/body"
 HELD_SCAN_SECONDS = 0.1
 # Long enough for the operator's next look, short enough not to keep clients away for long.
 UNREADABLE_RETRY_AFTER = 10
@@ -92,7 +95,11 @@ class Gate:
         if scope["type"] == "http":
             path: str = scope["path"]
             if path.startswith(AUTH_PREFIX):
-                await self._auth(path[len(AUTH_PREFIX) :], scope, send)
+                await self._auth(path[len(AUTH_PREFIX) :], scope, receive, send)
+            elif path == BODY:
+                while (await receive()).get("more_body"):
+                    pass
+                await _respond(send, 200, b"", [])
             else:
                 await self._other(path, scope, send)
         elif scope["type"] == "lifespan":
@@ -108,7 +115,7 @@ class Gate:
         for tenant in self.store.tenants.values():
             tenant.update(tenant.record, tenant.problem)
 
-    async def _auth(self, name: str, scope: Scope, send: Send) -> None:
+    async def _auth(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         tenant = self.store.tenants.get(name)
         if tenant is None:
             self._counts[Outcome.UNKNOWN_TENANT] += 1
@@ -120,7 +127,11 @@ class Gate:
         outcome = tenant.decide(ask, now, self._is_node)
         if outcome is Outcome.NOT_RUNNING:
             decide = functools.partial(tenant.decide, ask, now, self._is_node)
-            outcome = await self._hold(tenant, decide, wakes=not ask.is_health_check)
+            gone = asyncio.create_task(_until_gone(receive))
+            try:
+                outcome = await self._hold(tenant, decide, not ask.is_health_check, gone)
+            finally:
+                gone.cancel()
         tenant.count(outcome, None if ask.is_health_check else now)
         self._counts[outcome] += 1
         if outcome <= Outcome.PROBE:
@@ -128,26 +139,43 @@ class Gate:
         else:
             await _refuse(send, outcome, tenant)
 
-    async def _hold(self, tenant: Tenant, decide: Callable[[], Outcome], wakes: bool) -> Outcome:
+    async def _hold(
+        self,
+        tenant: Tenant,
+        decide: Callable[[], Outcome],
+        wakes: bool,
+        gone: asyncio.Task[None],
+    ) -> Outcome:
+        """Let a request wait until its tenant runs, or its client is gone."""
         deadline = time.monotonic() + tenant.may_hold()
-        room = self._held < self._settings.max_held
+        # One tenant's clients leave room for those of others.
+        share = max(1, self._settings.max_held // 4)
+        room = self._held < self._settings.max_held and tenant.held < share
         self._held += room
+        tenant.held += room
         try:
-            while not self._stopping:
+            while not self._stopping and not gone.done():
                 change = tenant.next_change
+                left = pause = min(deadline - time.monotonic(), tenant.may_hold())
                 if tenant.may_wake:
                     if not wakes:
                         break
                     await self.wake.give(tenant.name)
-                left = min(deadline - time.monotonic(), tenant.may_hold())
-                if left <= 0 or not room or not await _set_within(change, left):
+                    # The keeper may have given up, while another run worked on the tenant.
+                    pause = min(left, AGAIN_SECONDS)
+                if left <= 0 or not room:
                     break
+                changed = await _set_within(change, pause, gone)
+                if not changed or decide() is Outcome.NOT_RUNNING:
+                    continue
+                await asyncio.wait({gone}, timeout=tenant.turn(time.monotonic()))
                 outcome = decide()
                 if outcome is not Outcome.NOT_RUNNING:
                     return outcome
             return Outcome.NOT_RUNNING
         finally:
             self._held -= room
+            tenant.held -= room
 
     async def _other(self, path: str, scope: Scope, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
@@ -246,12 +274,17 @@ class Gate:
         self._log.info("gate stopped", decisions=sum(self._counts))
 
 
-async def _set_within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except asyncio.TimeoutError:
-        return False
-    return True
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _set_within(event: asyncio.Event, seconds: float, gone: asyncio.Task[None]) -> bool:
+    """Wait for an event, not longer than its client does."""
+    waiting = asyncio.create_task(event.wait())
+    await asyncio.wait({waiting, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    return event.is_set()
 
 
 def _by_name(counts: list[int]) -> dict[str, int]:

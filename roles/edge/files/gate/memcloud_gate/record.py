@@ -27,6 +27,7 @@ STATES = frozenset(
     )
 )
 MAX_HOLD_SECONDS = 20.0
+MAX_PACE = 2.0**63
 
 
 class BadRecord(Exception):
@@ -47,7 +48,8 @@ class Record:
     """One tenant as its file describes it.
 
     `hold_seconds` is how long a request with a valid key waits while the tenant does not run,
-    `wake` whether such a request ends its pause.
+    `wake` whether such a request ends its pause, `pace` how many of them are let go in a second
+    when it runs.
     """
 
     tenant: str
@@ -59,6 +61,7 @@ class Record:
     writes_open: bool
     hold_seconds: float
     wake: bool
+    pace: float
 
 
 def parse_record(tenant: str, raw: bytes) -> Record:
@@ -85,6 +88,7 @@ def parse_record(tenant: str, raw: bytes) -> Record:
         writes_open=_one_of(data, "writes", frozenset(("open", "closed")), "open") == "open",
         hold_seconds=_number(data, "hold_seconds", 0, 0, MAX_HOLD_SECONDS),
         wake=_flag(data, "wake"),
+        pace=_number(data, "pace", 20, 1, MAX_PACE),
     )
 
 

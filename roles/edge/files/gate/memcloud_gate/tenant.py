@@ -35,6 +35,9 @@ HOLDS = frozenset(("deploying", "pausing", "paused", "updating"))
 # A valid key was shown: somebody uses this tenant, also while it cannot answer.
 ACTIVITY = frozenset((Outcome.ALLOWED, Outcome.NOT_RUNNING, Outcome.STORAGE_FULL))
 
+# The edge waits for the gate's answer for 30 s, 20 of which a request may wait for its tenant.
+MAX_TURN_SECONDS = 8.0
+
 
 def judge(record: Record, ask: Ask, now: float, is_node: Callable[[str], bool]) -> Outcome:
     """Decide about one request from the tenant's record alone.
@@ -73,6 +76,8 @@ class Tenant:
         self.digest: str | None = None
         self.counts = [0] * len(OUTCOMES)
         self.last_activity: float | None = None
+        self.held = 0
+        self._turn = 0.0
         self._uid: str | None = None
         self._changed = asyncio.Event()
 
@@ -98,6 +103,16 @@ class Tenant:
         if self.record is None or self.record.state not in HOLDS:
             return 0.0
         return self.record.hold_seconds
+
+    def turn(self, now: float) -> float:
+        """Return in how many seconds the next of the requests that waited may go.
+
+        Half a second's worth goes at once. All of them at once would be more than the tier's limits
+        let through, though their clients never asked for as many at a time.
+        """
+        pace = 1.0 if self.record is None else self.record.pace
+        self._turn = max(self._turn + 1 / pace, now - 0.5)
+        return min(max(0.0, self._turn - now), MAX_TURN_SECONDS)
 
     @property
     def may_wake(self) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 import re
 import time
@@ -48,6 +49,13 @@ class Node:
             if not TENANT_NAME.fullmatch(name):
                 self.forget_signal(name)
         return [name for name in names if TENANT_NAME.fullmatch(name)]
+
+    def signal_age(self, name: str) -> float:
+        """Seconds since a signal was left; endless where there is none."""
+        try:
+            return time.time() - os.stat(self._wake / name).st_mtime
+        except OSError:
+            return math.inf
 
     def forget_signal(self, name: str) -> None:
         """Take a signal away."""

@@ -72,10 +72,11 @@ class Waker:
 
     def wake(self, tenant: str) -> bool:
         """Follow one signal; True when the tenant runs because of it."""
+        busy = False
         try:
             if time.monotonic() < self._failed.get(tenant, 0.0) + FAILED_SECONDS:
                 return False
-            with self._node.locked(tenant, BUSY_SECONDS):
+            with self._node.locked(tenant, 0):
                 record = self._node.record(tenant)
                 if not may_wake(record):
                     return False
@@ -89,14 +90,18 @@ class Waker:
             self._failed.pop(tenant, None)
             return True
         except Busy:
-            say("not woken, another run works on it", tenant=tenant)
+            # Looked at again; nobody else waits meanwhile.
+            busy = self._node.signal_age(tenant) < BUSY_SECONDS
+            if not busy:
+                say("not woken, another run works on it", tenant=tenant)
         except (NotWoken, EngineError, OSError) as error:
             self._failed[tenant] = time.monotonic()
             say("not woken", tenant=tenant, reason=str(error))
             self._node.note(tenant, "wake", "a request came", error=str(error))
         finally:
             # Last: a keeper that was killed on the way finds it again.
-            self._node.forget_signal(tenant)
+            if not busy:
+                self._node.forget_signal(tenant)
         return False
 
     def _start(self, tenant: str, record: dict[str, Any]) -> None:
