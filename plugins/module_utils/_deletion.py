@@ -129,6 +129,8 @@ def _remove_files(job: Job) -> None:
     for folder in _restore_points(job):
         shutil.rmtree(folder, ignore_errors=True)
     for path in (
+        # What a killed move packed.
+        *(f"{folder}.tar" for folder in _restore_points(job)),
         job.state.path("gate", "activity", f"{job.name}.json"),
         job.state.path("evidence", f"{job.unique_name}.jsonl"),
     ):
@@ -200,8 +202,12 @@ def _files(job: Job) -> Iterator[Thing]:
     hostname, unique = job.tenant["hostname"], job.unique_name
     root = job.state.data_dir
     for folder in _restore_points(job):
-        if not folder.startswith(root + os.sep) and os.path.isdir(folder):
+        if folder.startswith(root + os.sep):
+            continue
+        if os.path.isdir(folder):
             yield {"kind": "files", "name": folder, "bytes": disk_usage(folder)}
+        if os.path.isfile(f"{folder}.tar"):
+            yield {"kind": "file", "name": f"{folder}.tar"}
     for path, directories, files in os.walk(root):
         for name in list(directories):
             if name in (job.name, unique):

@@ -20,6 +20,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._doctor import
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api import ask
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import stale_files
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import holder
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_check import (
@@ -33,6 +34,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     LABEL_TENANT,
     LABEL_UID,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._transfer import (
+    EXPORTS,
+    half_archive,
+)
 
 Found = Iterator[tuple[str, str, str]]
 
@@ -40,6 +45,7 @@ _LEAST_FREE = 2 * 1024**3
 _LITTLE_FREE = 0.1
 _CLOCK_SECONDS = 30.0
 _OLD_SECONDS = 3600.0
+_DAY_SECONDS = 86400.0
 _SETUP = "run setup_node for this node"
 
 
@@ -204,6 +210,7 @@ class NodeDoctor:
                 whole = os.path.join(path, name)
                 if name.endswith(".new") and _changed(whole) < limit:
                     yield WARNING, f"{whole} was left by a killed run", "remove it"
+        yield from self._with_secrets(limit)
         for name in self._node.state.tenants():
             work = os.path.join(self._node.state.tenant_dir(name), "work")
             if os.path.isdir(work) and _changed(work) < limit:
@@ -214,6 +221,20 @@ class NodeDoctor:
                 if _age(created[:19] + "Z") > _OLD_SECONDS:
                     name = container["Name"].lstrip("/")
                     yield WARNING, f"{name} was left by a killed run", f"docker rm -fv {name}"
+
+    def _with_secrets(self, limit: float) -> Found:
+        """What killed runs left of requests, archives and answers."""
+        checked = self._node.state.path("checked")
+        for name in sorted(os.listdir(checked)) if os.path.isdir(checked) else ():
+            whole = os.path.join(checked, name)
+            if os.path.isdir(whole) and _changed(whole) < limit:
+                what = f"{whole} was left by a killed run, with the key of a model provider"
+                yield WARNING, what, "remove it; the next deploy_tenant does"
+        for name in self._node.state.tenants():
+            exports = os.path.join(self._node.state.tenant_dir(name), EXPORTS)
+            for whole in stale_files(exports, half_archive(name), _DAY_SECONDS):
+                what = f"{whole} was left by a killed export, with memories"
+                yield WARNING, what, f"remove it; export_tenant -e tenant={name} does"
 
     def _registry(self) -> Found:
         yield from self._without_entry()

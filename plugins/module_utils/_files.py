@@ -11,9 +11,13 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Collection
+import tempfile
+import time
+from collections.abc import Collection, Iterator
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+
+_DAY_SECONDS = 86400.0
 
 
 def atomic_write(
@@ -76,6 +80,60 @@ def _remove_left(directory: str, name: str) -> None:
                 os.unlink(path)
             finally:
                 os.close(handle)
+
+
+@contextlib.contextmanager
+def scratch_directory(prefix: str) -> Iterator[str]:
+    """A temporary directory for the time of the block, locked for as long as its maker lives.
+
+    What killed runs of the same user left under the prefix goes first, once it is a day old: what
+    they started may outlive them.
+    """
+    base = tempfile.gettempdir()
+    for name in names_in(base):
+        if name.startswith(prefix):
+            _remove_abandoned(os.path.join(base, name))
+    with tempfile.TemporaryDirectory(prefix=prefix) as path:
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield path
+        finally:
+            os.close(handle)
+
+
+def _remove_abandoned(path: str) -> None:
+    """Remove a directory of ours that is a day old and that nobody has locked."""
+    with contextlib.suppress(OSError):  # in use, gone, a link, or a file system without locks
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            found = os.fstat(handle)
+            if found.st_uid == os.geteuid() and found.st_mtime < time.time() - _DAY_SECONDS:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+        finally:
+            os.close(handle)
+
+
+def stale_files(directory: str, name: str, seconds: float = 0.0) -> list[str]:
+    """Files of a directory that nobody has changed for some time.
+
+    :param name: a regular expression that their whole names match.
+    """
+    left, limit = [], time.time() - seconds
+    for path in [os.path.join(directory, n) for n in names_in(directory) if re.fullmatch(name, n)]:
+        with contextlib.suppress(FileNotFoundError):
+            if os.lstat(path).st_mtime <= limit:
+                left.append(path)
+    return sorted(left)
+
+
+def remove_stale(directory: str, name: str, seconds: float = 0.0) -> None:
+    """Remove the files that :func:`stale_files` finds."""
+    for path in stale_files(directory, name, seconds):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def read_text(path: str) -> str | None:

@@ -31,7 +31,10 @@ from typing import Any
 
 from ansible.module_utils.urls import open_url
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
-from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
+    atomic_write,
+    scratch_directory,
+)
 
 try:
     from docker.errors import DockerException, ImageNotFound
@@ -211,7 +214,7 @@ def ensure_base(
                 "package mmdebstrap (the role docker_node does), or use images of a registry with "
                 "platform_image_source: pull."
             )
-        with tempfile.TemporaryDirectory(prefix="memcloud-base-") as scratch:
+        with scratch_directory("memcloud-base-") as scratch:
             tarball = os.path.join(scratch, "base.tar")
             command = _debootstrap_command(suite, mirror, packages, tarball)
             _run(command, f"Cannot build {ref}", log)

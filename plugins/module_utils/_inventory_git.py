@@ -15,12 +15,12 @@ import fcntl
 import os
 import random
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import scratch_directory
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_writer import (
     Change,
     FileWriter,
@@ -158,7 +158,7 @@ class GitWriter:
 
     @contextlib.contextmanager
     def _worktree(self, root: str, commit: str) -> Iterator[str]:
-        with tempfile.TemporaryDirectory(prefix="memcloud-git-") as scratch:
+        with scratch_directory("memcloud-git-") as scratch:
             directory = os.path.join(scratch, "tree")
             self._must(root, "worktree", "add", "--quiet", "--detach", directory, commit)
             try:

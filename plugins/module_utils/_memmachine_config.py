@@ -14,13 +14,13 @@ import functools
 import json
 import os
 import re
-import tempfile
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import scratch_directory
 from ansible_collections.memcloud.memmachine.plugins.module_utils._server_image import (
     CommandFailed,
     run_in_image,
@@ -318,7 +318,7 @@ def validate_in_image(client: Any, image: str, text: str) -> None:
 
     :param client: a C(docker.APIClient) of the engine on this machine.
     """
-    with tempfile.TemporaryDirectory(prefix="memcloud-config-") as scratch:
+    with scratch_directory("memcloud-config-") as scratch:
         path = os.path.join(scratch, "configuration.yml")
         with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as stream:
             stream.write(text)

@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils import _bedrock_check
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import Engine
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import VariableError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
+    names_in,
+    remove_tree,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import (
     NodeState,
     addresses_of,
@@ -36,6 +40,10 @@ _OPENAI_URL = "https://api.openai.com/v1"
 _UID = 30012
 _TIMEOUT_SECONDS = 90
 _MEMORY = 512 * 1024**2
+# Below the directory of what was found out: where the request waits, with the provider's key in it.
+_SCRATCH = "request"
+# As earlier versions named it: a killed run left one each time.
+_SCRATCHES = re.compile(_SCRATCH + r"|tmp[a-z0-9_]{8}")
 # Runs inside the server's image, with its interpreter and the standard library alone.
 _SCRIPT = """
 import json, urllib.error, urllib.request
@@ -80,8 +88,11 @@ def check_model(
 ) -> None:
     """Try embedder and language model; a success is remembered on the node.
 
+    The caller holds the lock of checks, so that what is found of another request is a killed run's.
+
     :raises VariableError: naming the tenant's variable at fault.
     """
+    _remove_requests(state)
     model = tenant["model"]
     if model["provider"] == "bedrock":
         names = ("access_key_id", "secret_access_key", "session_token")
@@ -140,7 +151,9 @@ def _ask(
         pids=32,
         restart="no",
     )
-    with tempfile.TemporaryDirectory(dir=state.path("checked")) as scratch:
+    scratch = state.path("checked", _SCRATCH)
+    os.mkdir(scratch, 0o700)
+    try:
         os.chown(scratch, _UID, _UID)
         path = os.path.join(scratch, "request.json")
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -149,6 +162,14 @@ def _ask(
         os.chown(path, _UID, _UID)
         mounted = Mount("bind", "/run/memcloud", scratch, read_only=True)
         return engine.run_once(owner, network, container.with_mount(mounted), _TIMEOUT_SECONDS)
+    finally:
+        _remove_requests(state)
+
+
+def _remove_requests(state: NodeState) -> None:
+    for name in names_in(state.path("checked")):
+        if _SCRATCHES.fullmatch(name):
+            remove_tree(state.path("checked", name))
 
 
 def _judge(tenant: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:

@@ -9,12 +9,12 @@ Needs restic and no engine, so it runs where the credentials are: on a node, or 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import told
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import scratch_directory
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import NodeState
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import (
     NoRepository,
@@ -60,7 +60,7 @@ def care(
         access = repositories[tenant]
         answer["url"] = str(access["url"])
         try:
-            with tempfile.TemporaryDirectory(prefix="memcloud-restic-") as scratch:
+            with scratch_directory("memcloud-restic-") as scratch:
                 repository = Repository(tenant, access, scratch)
                 if action != "remove":
                     repository.open()

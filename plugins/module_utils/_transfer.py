@@ -28,6 +28,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._backup import
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import APP_PORT
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import remove_stale
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job, embedder_of
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._memory_api import MemoryServer
@@ -79,6 +80,11 @@ def awake(job: Job) -> Iterator[None]:
     yield
     if sleeps:
         job.bring()
+
+
+def half_archive(tenant: str) -> str:
+    """What the file of an export that has not ended is named, as a regular expression."""
+    return re.escape(tenant) + r"-\d{8}T\d{6}Z\.tar\.gz\.part"
 
 
 def totals(projects: Iterable[Mapping[str, Any]]) -> dict[str, int]:
@@ -139,6 +145,8 @@ class Export(Operation):
         }
         directory = os.path.join(job.paths.home, EXPORTS)
         os.makedirs(directory, mode=0o700, exist_ok=True)
+        # Of a killed export: one goes on at a time, and each has a name of its own.
+        remove_stale(directory, half_archive(job.name))
         stamp = re.sub(r"[-:]", "", exported)
         path = os.path.join(directory, f"{job.name}-{stamp}.tar.gz")
         names = [MEMORIES]

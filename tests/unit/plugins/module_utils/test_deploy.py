@@ -291,6 +291,18 @@ def test_purge_leaves_nothing(node):
     assert (again.error, again.deletion["found"], again.deletion["left"]) == ("", [], [])
 
 
+def test_purge_takes_what_a_killed_move_packed(node):
+    node.converge("acme")
+    folder = node.data_dir / "backups"
+    folder.mkdir()
+    for name in ("acme-00000000.tar", "acme-00000001.tar"):
+        (folder / name).write_text("")
+    report = node.converge("acme", tenant_state="deleted", purge=True)["acme"].deletion
+    assert os.listdir(folder) == ["acme-00000001.tar"]
+    assert report["left"] == []
+    assert str(folder / "acme-00000000.tar") in [thing["name"] for thing in report["gone"]]
+
+
 def test_purge_spares_the_volumes_of_another_identity(node):
     node.converge("acme")
     labels = node.engine.found_volumes["mc-acme-00000000-postgres"]["Labels"]

@@ -192,6 +192,36 @@ def test_what_killed_runs_left(deployed):
     assert str(scratch) in found["leftovers"].what
 
 
+def left(path, hours):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+    moment = time.time() - hours * 3600
+    os.utime(path, (moment, moment))
+    os.utime(path.parent, (moment, moment))
+
+
+LEFT_CASES = [
+    ("checked/request/request.json", 2, "checked/request was left", "deploy_tenant"),
+    ("checked/tmpab_1cd2e/request.json", 2, "the key of a model provider", "deploy_tenant"),
+    ("checked/request/request.json", 0.5, "", ""),
+    ("checked/model-0123", 200, "", ""),
+    ("tenants/acme/exports/acme-20261121T120000Z.tar.gz.part", 25, "with memories", "export_tenant"),
+    ("tenants/acme/exports/acme-20261121T120000Z.tar.gz.part", 23, "", ""),
+    ("tenants/acme/exports/acme-20261121T120000Z.tar.gz", 200, "", ""),
+]
+
+
+@pytest.mark.parametrize(("path", "hours", "words", "advice"), LEFT_CASES)
+def test_what_killed_runs_left_with_secrets(deployed, path, hours, words, advice):
+    left(deployed.data_dir / path, hours)
+    finding = node_findings(deployed).get("leftovers")
+    if words:
+        assert finding.level == WARNING and words in finding.what
+        assert advice in finding.advice
+    else:
+        assert finding is None
+
+
 def test_registry_against_reality(deployed):
     found = node_findings(deployed, known=("acme", "globex"))["registry"]
     assert found.level == ERROR and "globex has an entry and nothing here" in found.what

@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils import _files
-from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
+    atomic_write,
+    remove_stale,
+    scratch_directory,
+)
 
 LEFT = "state.json.0123abcd.new"
 
@@ -73,3 +79,42 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / LEFT).write_text("half")
     atomic_write(str(tmp_path / "state.json"), "whole")
     assert names(tmp_path) == ["state.json", LEFT]
+
+
+def aged(path: Path, hours: float) -> None:
+    moment = time.time() - hours * 3600
+    os.utime(path, (moment, moment), follow_symlinks=False)
+
+
+def test_a_scratch_directory_takes_away_what_killed_runs_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    others = tmp_path / "others"
+    others.mkdir()
+    for name in ("mc-restic-old", "mc-restic-young", "mc-other-old"):
+        (tmp_path / name / "cache").mkdir(parents=True)
+        (tmp_path / name / "key").write_text("secret")
+        aged(tmp_path / name, 1 if name.endswith("young") else 25)
+    (tmp_path / "mc-restic-link").symlink_to(others)
+    aged(others, 25)
+    with scratch_directory("mc-restic-") as path:
+        assert os.stat(path).st_mode & 0o777 == 0o700
+        made = os.path.basename(path)
+        left = ["mc-other-old", "mc-restic-link", "mc-restic-young", "others"]
+        assert names(tmp_path) == sorted([made, *left])
+        # It goes on for days: nobody takes it away.
+        aged(Path(path), 100)
+        with scratch_directory("mc-restic-"):
+            assert os.path.isdir(path)
+    assert names(tmp_path) == left
+
+
+def test_what_is_left_is_known_by_its_whole_name_and_its_age(tmp_path: Path) -> None:
+    for name in ("acme-1.part", "acme-two-1.part", "acme-1.part.old", "acme-2.part"):
+        (tmp_path / name).write_text("")
+        aged(tmp_path / name, 2)
+    aged(tmp_path / "acme-2.part", 0)
+    remove_stale(str(tmp_path), r"acme-\d\.part", 3600)
+    assert names(tmp_path) == ["acme-1.part.old", "acme-2.part", "acme-two-1.part"]
+    remove_stale(str(tmp_path / "nowhere"), ".*")

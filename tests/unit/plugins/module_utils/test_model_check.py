@@ -72,6 +72,16 @@ def test_a_provider_that_answers_is_tried_once(check, tmp_path):
     assert left.startswith("model-")
 
 
+def test_the_request_of_a_killed_run_goes_though_nothing_is_asked(check, tmp_path):
+    check({"status": 200, "size": 768})
+    for name in ("request", "tmpab_1cd2e"):
+        (tmp_path / "checked" / name).mkdir()
+        (tmp_path / "checked" / name / "request.json").write_text("sk-secret-of-the-model")
+    (tmp_path / "checked/schema-0123.json").write_text("{}")
+    assert check({"status": 0}).runs == []
+    assert sorted(name[:6] for name in os.listdir(tmp_path / "checked")) == ["model-", "schema"]
+
+
 @pytest.mark.parametrize(
     ("answer", "variable", "words"),
     [
