@@ -1,0 +1,111 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lines of the schedule of backups do what cron is to have done, and say when they could not.
+
+Each is run by a shell as cron runs it, with another place for locks and a playbook of this test.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[3]
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the file of a schedule is root's")
+LINE = re.compile(r"([0-9*/]+ ){5}root (?P<command>.*)")
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> dict[str, str]:
+    """What cron gives to the shell, by playbook."""
+    inventory = tmp_path / "with a space.yml"
+    inventory.write_text("nodes: {hosts: {node1: {platform_name: zz}}}\n")
+    schedule, beside = tmp_path / "schedule", Path(sys.executable).parent
+    given = ("-e", f"cron_file={schedule}", "-i", str(inventory))
+    done = subprocess.run(
+        [beside / "ansible-playbook", "playbooks/schedule_backups.yml", *given],
+        cwd=TOP,
+        env={**os.environ, "ANSIBLE_CONFIG": str(TOP / "ansible.cfg")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    stub = tmp_path / "ansible-playbook"
+    stub.write_text('#!/bin/sh\necho "did $*"\nexit ${STATUS:-0}\n')
+    stub.chmod(0o755)
+    found = {}
+    for line in schedule.read_text().splitlines():
+        if line.startswith(("#", "PATH=")):
+            continue
+        match = LINE.fullmatch(line)
+        assert match, line
+        assert not re.search(r"(?<!\\)%", line), "cron takes it for the end of the command"
+        command = match["command"].replace("\\%", "%")
+        (name,) = re.findall(r"playbooks/(\w+)\.yml", command)
+        for before, after in (
+            ("logger -t memcloud-zz-backups", "cat"),
+            (f" {beside}/ansible-playbook ", f" {stub} "),
+            ("/run/lock/", f"{tmp_path}/"),
+        ):
+            assert command.count(before) == 1, command
+            command = command.replace(before, after)
+        found[name] = command.replace("--wait 7200", "--wait 0.2")
+    return found
+
+
+def said(command: str, **environment: str) -> str:
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == "", command
+    return done.stdout
+
+
+CARE = ("prune_backups", "check_backups", "verify_backups")
+
+
+def test_all_of_them_run_their_playbook(commands: dict[str, str], tmp_path: Path) -> None:
+    assert sorted(commands) == sorted(("backup_tenant", *CARE))
+    for name, command in commands.items():
+        output = said(command)
+        assert output.startswith(f"did -i {tmp_path}/with a space.yml playbooks/{name}.yml")
+        assert output.count("\n") == 1
+    assert "-e share=10%" in said(commands["check_backups"])
+
+
+@pytest.mark.parametrize("name", CARE)
+def test_one_that_waited_in_vain_says_so(
+    commands: dict[str, str], name: str, tmp_path: Path
+) -> None:
+    with (tmp_path / "memcloud-zz-care").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert said(commands[name]).startswith(f"{name} was left out: it waited two hours for")
+        assert said(commands["backup_tenant"]).startswith("did ")
+    assert "left out" not in said(commands[name])
+
+
+def test_one_that_fails_was_not_left_out(commands: dict[str, str]) -> None:
+    assert "left out" not in said(commands["prune_backups"], STATUS="2")
+
+
+def test_points_are_due_again_in_a_quarter_of_an_hour(
+    commands: dict[str, str], tmp_path: Path
+) -> None:
+    with (tmp_path / "memcloud-zz-backups").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert said(commands["backup_tenant"]) == ""
