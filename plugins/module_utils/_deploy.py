@@ -22,6 +22,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._capacity impo
     figures_of,
     stored_bytes,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._certificates import leaf_path
 from ansible_collections.memcloud.memmachine.plugins.module_utils._deletion import delete
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
     DECISIONS,
@@ -37,6 +38,11 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
     MemcloudError,
     VariableError,
     told,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
+    names_in,
+    read_text,
+    remove_stale,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._forward import remove_ended
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import (
@@ -84,6 +90,10 @@ MINIMUM_FREE_BYTES = 2 * 1024**3
 # Seconds to wait for another run's work on a tenant: the module that a killed controller left
 # behind goes on to its end.
 _LOCK_WAIT = 120
+# What Traefik keeps on disk of a request or an answer, while it passes it on; it stays there when
+# its reader left too early. A file that is still open is read to its end all the same.
+SPOOLED = r"temp-multibuf-.+"
+_SPOOLED_SECONDS = 3600.0
 # Servers that start keep processors busy: with more tenants at a time than processors, all of them
 # take longer.
 _STARTS = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
@@ -308,6 +318,7 @@ class TenantNode(Node):
         """Bring about what differs, tenants side by side; one's failure does not stop others."""
         hostnames = functools.lru_cache(maxsize=None)(self.hostnames)
         remove_ended(self.state.data_dir)
+        remove_stale(self.state.path("edge", "spool"), SPOOLED, _SPOOLED_SECONDS)
 
         def one(tenant: Mapping[str, Any]) -> TenantResult:
             result = TenantResult(tenant["tenant"])
@@ -372,6 +383,9 @@ class TenantNode(Node):
         record.pop("deleted", None)
         record.pop(DEPARTED, None)
         before = record.get("state")
+        if record.get("hostname") not in (None, tenant["hostname"]):
+            # In the record, so that a run that finishes a killed one knows of it.
+            record.setdefault("former_hostnames", []).append(record["hostname"])
         record.update(
             tenant=job.name,
             uid=tenant["uid"],
@@ -397,6 +411,7 @@ class TenantNode(Node):
             wait_for_router(self.platform["edge_api_port"], f"{job.name}-api@file", job.name)
             if tenant["state"] == "running":
                 result.proof = job.prove()
+        self._remove_former_certificates(job)
         result.drift += _limit_drift(tenant, record)
         changed = mind_storage(job)["changed"]
         if changed:
@@ -414,6 +429,20 @@ class TenantNode(Node):
         result.state = record["state"] = tenant["state"]
         record["images"] = job.images()
         job.save()
+
+    def _remove_former_certificates(self, job: Job) -> None:
+        """Remove the certificates of hostnames that the tenant had before, with their keys."""
+        former = set(job.record.pop("former_hostnames", ())) - {job.tenant["hostname"]}
+        if not former or self.platform["tls_mode"] != "local_ca":
+            return
+        taken = self.hostnames()
+        routes = self.state.path("edge", "dynamic")
+        texts = [read_text(os.path.join(routes, name)) or "" for name in names_in(routes)]
+        for hostname in former:
+            served = any(f"/{hostname}.pem" in text for text in texts)
+            if not served and taken.get(hostname) in (None, job.name):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(leaf_path(self.state.path("edge", "certs"), hostname))
 
     def _bring(self, job: Job) -> list[Drift]:
         """Bring about what differs; clients of a tenant that serves wait and see no error.

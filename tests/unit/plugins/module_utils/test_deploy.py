@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import time
 
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils import (
@@ -18,6 +19,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils import (
     _node,
     _spec,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._certificates import ensure_ca
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import ProbeError, Proof
 
@@ -289,6 +291,48 @@ def test_purge_leaves_nothing(node):
     # Asked again, it looks everywhere once more.
     again = node.converge("acme", tenant_state="deleted", purge=True)["acme"]
     assert (again.error, again.deletion["found"], again.deletion["left"]) == ("", [], [])
+
+
+def test_what_clients_that_went_away_left_at_the_edge_goes(node):
+    spool = node.data_dir / "edge/spool"
+    spool.mkdir()
+    for name, hours in (("temp-multibuf-1", 2), ("temp-multibuf-2", 0.5), ("other", 2)):
+        (spool / name).write_text("an answer")
+        moment = time.time() - hours * 3600
+        os.utime(spool / name, (moment, moment))
+    node.converge("acme")
+    assert sorted(os.listdir(spool)) == ["other", "temp-multibuf-2"]
+
+
+@pytest.fixture
+def with_authority(node):
+    """A node that makes certificates: names of their files, and what a tenant is deployed with."""
+    ensure_ca(str(node.data_dir / "edge/ca"), "the node's")
+
+    def deploy(name, hostname):
+        given = {"platform_tls_mode": "local_ca", "tenant_hostname": hostname}
+        result = node.converge(name, **given)[name]
+        return result.error, sorted(os.listdir(node.data_dir / "edge/certs"))
+
+    return deploy
+
+
+def test_the_certificate_of_a_former_hostname_goes(node, with_authority, monkeypatch):
+    assert with_authority("acme", "a.example.com") == ("", ["a.example.com.pem"])
+    monkeypatch.setattr(FakeProbe, "failure", "acme: could not find the memory")
+    error, names = with_authority("acme", "b.example.com")
+    assert "could not find" in error and names == ["a.example.com.pem", "b.example.com.pem"]
+    monkeypatch.setattr(FakeProbe, "failure", None)
+    assert with_authority("acme", "b.example.com") == ("", ["b.example.com.pem"])
+    assert "former_hostnames" not in node.record("acme")
+
+
+def test_the_certificate_of_a_former_hostname_stays_where_it_is_used(node, with_authority):
+    with_authority("acme", "a.example.com")
+    other = node.data_dir / "edge/dynamic/other.yml"
+    other.write_text('{"tls": {"certificates": [{"certFile": "/etc/certs/a.example.com.pem"}]}}')
+    error, names = with_authority("acme", "b.example.com")
+    assert error == "" and names == ["a.example.com.pem", "b.example.com.pem"]
 
 
 def test_purge_takes_what_a_killed_move_packed(node):
