@@ -149,6 +149,7 @@ def _store(job: Job, point: str, manifest: dict[str, Any]) -> dict[str, Any]:
         "held_seconds": job.held_seconds,
     }
     job.record["restore_point"] = taken
+    job.record.setdefault("first_restore_point", taken["taken"])
     job.save()
     return taken
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._capacity import human
+from ansible_collections.memcloud.memmachine.plugins.module_utils._deploy import SPOOLED
 from ansible_collections.memcloud.memmachine.plugins.module_utils._doctor import (
     ERROR,
     WARNING,
@@ -178,14 +180,30 @@ class NodeDoctor:
     def _images(self) -> Found:
         wanted: dict[str, str] = {}
         for kind, entry in self._node.images.items():
-            versions = entry if kind == "memmachine" else {"": entry}
-            for version, image in versions.items():
-                wanted[str(image["id"])] = f"{kind} {version}".strip()
+            if kind != "memmachine":
+                wanted[str(entry["id"])] = kind
+        needed = self._needed_versions()
+        servers = self._node.images.get("memmachine") or {}
+        for version, image in servers.items():
+            if version in needed:
+                wanted[str(image["id"])] = f"memmachine {version}"
         for image, name in wanted.items():
             if self._node.engine.image_id(image) is None:
                 yield ERROR, f"image of {name} is recorded and missing ({image[7:19]})", _SETUP
         if not wanted:
             yield ERROR, "none is recorded", _SETUP
+
+    def _needed_versions(self) -> set[str]:
+        """Server versions that tenants have, shall have or had, and that of new ones."""
+        needed = {str(self._platform["memmachine_version"])}
+        needed |= {str(t["version"]) for t in self._known.values() if t["state"] != "deleted"}
+        for name in self._node.state.tenants():
+            with contextlib.suppress(MemcloudError):  # the look at the registry says so
+                record = self._node.state.tenant(name)
+                if record.get("state") != "deleted":
+                    previous = record.get("previous") or {}
+                    needed |= {str(of["version"]) for of in (record, previous) if of.get("version")}
+        return needed
 
     def _locks(self) -> Found:
         directory = self._node.state.locks
@@ -210,7 +228,7 @@ class NodeDoctor:
                 whole = os.path.join(path, name)
                 if name.endswith(".new") and _changed(whole) < limit:
                     yield WARNING, f"{whole} was left by a killed run", "remove it"
-        yield from self._with_secrets(limit)
+        yield from self._with_secrets()
         for name in self._node.state.tenants():
             work = os.path.join(self._node.state.tenant_dir(name), "work")
             if os.path.isdir(work) and _changed(work) < limit:
@@ -222,19 +240,25 @@ class NodeDoctor:
                     name = container["Name"].lstrip("/")
                     yield WARNING, f"{name} was left by a killed run", f"docker rm -fv {name}"
 
-    def _with_secrets(self, limit: float) -> Found:
-        """What killed runs left of requests, archives and answers."""
+    def _with_secrets(self) -> Found:
+        """What killed runs, and clients that went away, left of requests, archives and answers."""
+        limit = time.time() - _OLD_SECONDS
         checked = self._node.state.path("checked")
         for name in sorted(os.listdir(checked)) if os.path.isdir(checked) else ():
             whole = os.path.join(checked, name)
             if os.path.isdir(whole) and _changed(whole) < limit:
                 what = f"{whole} was left by a killed run, with the key of a model provider"
-                yield WARNING, what, "remove it; the next deploy_tenant does"
+                yield WARNING, what, "remove it; the next deploy_tenant with something to do does"
         for name in self._node.state.tenants():
             exports = os.path.join(self._node.state.tenant_dir(name), EXPORTS)
             for whole in stale_files(exports, half_archive(name), _DAY_SECONDS):
                 what = f"{whole} was left by a killed export, with memories"
                 yield WARNING, what, f"remove it; export_tenant -e tenant={name} does"
+        spool = self._node.state.path("edge", "spool")
+        left = stale_files(spool, SPOOLED, _DAY_SECONDS)
+        if left:
+            what = f"{len(left)} files in {spool} hold requests or answers whose client went away"
+            yield WARNING, what, "remove them; the next deploy_tenant with something to do does"
 
     def _registry(self) -> Found:
         yield from self._without_entry()

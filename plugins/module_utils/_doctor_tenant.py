@@ -45,6 +45,8 @@ _START_SECONDS = 180
 _PROBE_SECONDS = 30.0
 _CERTIFICATE_DAYS = {ERROR: 3, WARNING: 14}
 _KEY_DAYS = 7
+# They are verified each week; once may go wrong.
+_VERIFIED_DAYS = 15
 _FREE = "free"
 
 
@@ -79,6 +81,7 @@ class TenantDoctor:
                 ("secrets", self._secrets, "are set"),
                 ("model", self._model, "a real provider, or a free tier"),
                 ("restore points", self._restore_points, "are recent"),
+                ("verification", self._verification, "is recent"),
                 ("storage", self._storage, "has room"),
             ]
             if self._serves():
@@ -202,6 +205,21 @@ class TenantDoctor:
             what = f"{kind} {age:.0f} hours old; tier {self._tenant['tier']} has one in {hours}"
             advice = f"backup_tenant -l {self.name}; put it on a timer"
             yield (ERROR if age > hours * 3 else WARNING), what, advice
+
+    def _verification(self) -> Found:
+        """Whether its restore points were tried, once there have been some for long enough."""
+        hours = int((self._tenant.get("backup") or {}).get("every_hours") or 0)
+        first = self._record.get("first_restore_point")
+        if not hours or not first:
+            return
+        tried = (self._record.get("verified") or {}).get("at") or ""
+        days = (time.time() - moment_of(max(first, tried)).timestamp()) / 86400
+        if days > _VERIFIED_DAYS:
+            never = f"were never verified; the first one is {days:.0f} days old"
+            last = f"were last verified {days:.0f} days ago"
+            what = f"its restore points {last if tried else never}"
+            advice = f"verify_backups -e tenant={self.name}; schedule_backups does it each week"
+            yield WARNING, what, advice
 
     def _storage(self) -> Found:
         if self._record.get("writes") == "closed":

@@ -143,6 +143,7 @@ def test_a_restore_point_is_one_moment_of_both_databases(world):
     done = [name for name in names(world) if name in order]
     assert done == order
     assert world.record("acme")["restore_point"]["id"] == answer["restore_point"]["id"]
+    assert world.record("acme")["first_restore_point"] == answer["restore_point"]["taken"]
     assert not (world.data_dir / "tenants/acme/work").exists()
     assert not world.plan("acme")["acme"].drift
 

@@ -66,6 +66,7 @@ def tenant_findings(deployed, **variables):
     (plan,) = made.plan(tenants)
     doctor = _doctor_tenant.TenantDoctor(made, tenants[0], plan, "")
     wanted = ("drift", "operation", "keys", "secrets", "model", "restore points", "storage")
+    wanted += ("verification",)
     checks = [check for check in doctor.checks() if check.name in wanted]
     return {f.check: f for f in examine(checks) if f.level != OK}
 
@@ -107,6 +108,24 @@ TENANT_CASES = [
     ({}, {"tenant_tier": "pro"}, "model", WARNING, "demo provider"),
     ({"restore_point": {"taken": ago(40)}}, {}, "restore points", WARNING, "the last one is 40"),
     ({"created": ago(100)}, {}, "restore points", ERROR, "there is none"),
+    (
+        {"first_restore_point": ago(380), "restore_point": {"taken": ago(1)}},
+        {},
+        "verification",
+        WARNING,
+        "were never verified; the first one is 16 days old",
+    ),
+    (
+        {
+            "first_restore_point": ago(9000),
+            "restore_point": {"taken": ago(1)},
+            "verified": {"at": ago(380)},
+        },
+        {},
+        "verification",
+        WARNING,
+        "were last verified 16 days ago",
+    ),
     ({"writes": "closed"}, {}, "storage", ERROR, "is used up"),
 ]
 
@@ -118,6 +137,19 @@ def test_what_is_wrong_with_a_tenant(deployed, record, variables, check, level, 
     assert (finding.level, finding.subject) == (level, "acme")
     assert words in finding.what
     assert finding.advice
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"first_restore_point": ago(9000), "verified": {"at": ago(340)}},
+        {"first_restore_point": ago(340)},
+        {"created": ago(9000)},
+    ],
+)
+def test_restore_points_that_were_verified_or_need_not_have_been(deployed, record):
+    change_record(deployed, restore_point={"taken": ago(1)}, **record)
+    assert tenant_findings(deployed) == {}
 
 
 @pytest.mark.parametrize(
@@ -192,6 +224,21 @@ def test_what_killed_runs_left(deployed):
     assert str(scratch) in found["leftovers"].what
 
 
+@pytest.mark.parametrize("needed", [None, "record", "previous", "entry"])
+def test_a_server_image_is_missed_only_where_a_tenant_needs_it(deployed, needed):
+    path = deployed.data_dir / "images.json"
+    images = json.loads(path.read_text())
+    images["memmachine"]["0.3.9"] = {"id": "sha256:pruned-by-hand"}
+    path.write_text(json.dumps(images))
+    if needed == "record":
+        change_record(deployed, version="0.3.9")
+    if needed == "previous":
+        change_record(deployed, previous={"version": "0.3.9"})
+    given = {"tenant_version": "0.3.9"} if needed == "entry" else {}
+    finding = node_findings(deployed, **given).get("images")
+    assert (finding is None) if needed is None else ("memmachine 0.3.9" in finding.what)
+
+
 def left(path, hours):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("")
@@ -200,14 +247,17 @@ def left(path, hours):
     os.utime(path.parent, (moment, moment))
 
 
+HALF = "tenants/acme/exports/acme-20261121T120000Z.tar.gz.part"
 LEFT_CASES = [
     ("checked/request/request.json", 2, "checked/request was left", "deploy_tenant"),
     ("checked/tmpab_1cd2e/request.json", 2, "the key of a model provider", "deploy_tenant"),
     ("checked/request/request.json", 0.5, "", ""),
     ("checked/model-0123", 200, "", ""),
-    ("tenants/acme/exports/acme-20261121T120000Z.tar.gz.part", 25, "with memories", "export_tenant"),
-    ("tenants/acme/exports/acme-20261121T120000Z.tar.gz.part", 23, "", ""),
-    ("tenants/acme/exports/acme-20261121T120000Z.tar.gz", 200, "", ""),
+    (HALF, 25, "with memories", "export_tenant"),
+    (HALF, 23, "", ""),
+    (HALF[: -len(".part")], 200, "", ""),
+    ("edge/spool/temp-multibuf-123", 25, "1 files in", "deploy_tenant"),
+    ("edge/spool/temp-multibuf-123", 23, "", ""),
 ]
 
 
