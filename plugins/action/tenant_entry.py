@@ -14,6 +14,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_wri
     Request,
     Writer,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import Controller
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
     ControllerAction,
@@ -29,24 +30,26 @@ class ActionModule(ControllerAction):
     def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return which entries were changed, with a diff."""
         names = self._task.args.get("tenants") or task_vars["ansible_play_hosts"]
-        changes: dict[str, Change] = {}
-        writer: Writer | None = None
         variables = self._task.args.get("variables") or {}
         controller = Controller(task_vars, self._templar)
         # Nothing is written unless all of them can be used with what will be written.
         tenants = [controller.tenant(name, variables) for name in names]
-        for tenant, platform in tenants:
-            if writer is None:
-                writer = controller.writer(platform)
-                writer.check()
-            changes[tenant.name] = writer.apply(
-                self._request(tenant.name, tenant.uid), dry_run=self._task.check_mode
-            )
-            if not self._task.check_mode:
-                self._forget_key(tenant.name, controller.keys_dir(platform))
+        changes: dict[str, Change] = {}
+        if tenants:
+            writer = controller.writer(tenants[0][1])
+            writer.check()
+            # Nor unless each of them can be written: an entry may be encrypted as a whole.
+            if self._task.check_mode or len(tenants) > 1:
+                changes = {tenant.name: self._apply(writer, tenant, True) for tenant, _ in tenants}
+        for tenant, platform in tenants if not self._task.check_mode else ():
+            changes[tenant.name] = self._apply(writer, tenant)
+            self._forget_key(tenant.name, controller.keys_dir(platform))
         changed = {name: change for name, change in changes.items() if change.changed}
         diff = [change.as_diff() for change in changed.values()]
         return {"changed": bool(changed), "tenants": sorted(changed), "diff": diff}
+
+    def _apply(self, writer: Writer, tenant: Tenant, dry_run: bool = False) -> Change:
+        return writer.apply(self._request(tenant.name, tenant.uid), dry_run=dry_run)
 
     def _request(self, name: str, uid: str) -> Request:
         arguments = self._task.args

@@ -19,7 +19,8 @@ class ActionModule(ControllerAction):
         """Return changed, diff and words of the tenant, or its failure."""
         operated = self._task.args.get("operated")
         if operated is not None:
-            return _operated(operated)
+            wanted = "" if self._task.check_mode else str(self._task.args.get("operation") or "")
+            return _operated(dict(operated), wanted, str(task_vars.get("inventory_hostname")))
         entry = dict(self._task.args.get("plan") or {})
         converged = self._task.args.get("converged") or {}
         entry.update(converged)
@@ -42,7 +43,14 @@ class ActionModule(ControllerAction):
         return result
 
 
-def _operated(entry: dict[str, Any]) -> dict[str, Any]:
+def _operated(entry: dict[str, Any], wanted: str, tenant: str) -> dict[str, Any]:
+    """What was done for a tenant.
+
+    :param wanted: the operation that must have been done; what is of another one is of before.
+    """
+    if wanted and entry.get("operation") != wanted and not entry.get("error"):
+        words = f"{tenant}: {wanted} was not done: see what failed on its node above"
+        return {"failed": True, "msg": words, "operation": {}}
     if entry.get("error"):
         return {"failed": True, "msg": entry["error"], "operation": entry}
     return {
