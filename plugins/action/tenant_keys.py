@@ -81,27 +81,28 @@ class ActionModule(ControllerAction):
                     "with -e tenant=<name>"
                 )
         expires = arguments.get("expires")
-        done = {}
-        for tenant, platform in tenants:
-            wish = KeyWish(
-                tenant.name,
-                change,
-                key_name,
-                seconds_of(arguments.get("overlap", "24h"), "overlap"),
-                moment_of(expires, now, "expires") if expires else "",
-                str(arguments.get("api_key_sha256") or "").strip(),
-            )
+        overlap = seconds_of(arguments.get("overlap", "24h"), "overlap")
+        ends = moment_of(expires, now, "expires") if expires else ""
+        known = str(arguments.get("api_key_sha256") or "").strip()
+
+        def one(tenant: Tenant, platform: Platform, dry_run: bool) -> dict[str, Any]:
             answer = self._answer(tenant.name, key_name, controller.keys_dir(platform))
             outcome = change_keys(
-                wish,
+                KeyWish(tenant.name, change, key_name, overlap, ends, known),
                 controller.writer(platform),
                 answer,
                 functools.partial(_laid_over, controller, tenant.name),
                 now,
-                dry_run=self._task.check_mode,
+                dry_run=dry_run,
             )
-            done[tenant.name] = _told(outcome, answer, change)
-        return done
+            return _told(outcome, answer, change)
+
+        check_mode = bool(self._task.check_mode)
+        if len(tenants) > 1 and not check_mode:
+            # What cannot be done to one of them is found before any entry is written.
+            for tenant, platform in tenants:
+                one(tenant, platform, True)
+        return {tenant.name: one(tenant, platform, check_mode) for tenant, platform in tenants}
 
     def _answer(self, tenant: str, key_name: str, keys_dir: str) -> Answer:
         name = tenant if key_name == DEFAULT_NAME else f"{tenant}.{key_name}"

@@ -137,19 +137,26 @@ def added(tenant: str, keys: Sequence[Key], new: Key, now: datetime.datetime) ->
 
 
 def revoked(tenant: str, keys: Sequence[Key], name: str, now: datetime.datetime) -> KeyChange:
-    """The keys without those of a name, which end at once."""
+    """The keys with an end, which is now, for those of a name.
+
+    Their records stay until the next change of the tenant's keys: where the node was not reached,
+    the same command again finds them, changes nothing, and goes on to the node.
+    """
     present = live(keys, now)
     rest = [key for key in present if key.get("name") != name]
     if len(rest) == len(present):
         if any(key.get("name") == name for key in keys):
-            return KeyChange(rest)  # it has ended; only its record goes
+            return KeyChange([dict(key) for key in keys])  # it has ended
         raise MemcloudError(f"{tenant}: has no key {name}{_known(present)}")
     if not rest:
         raise MemcloudError(
             f"{tenant}: {name} is its only key: replace it at once with rotate_keys -e overlap=0, "
             "or shut the tenant with suspend_tenant"
         )
-    return KeyChange(rest)
+    for key in present:
+        if key.get("name") == name:
+            key["expires"] = _after(now, 0)
+    return KeyChange(present)
 
 
 def _check_new(tenant: str, present: Sequence[Key], new: Key) -> None:

@@ -244,6 +244,22 @@ def test_entries_are_changed_for_all_tenants_at_once(tmp_path: Path) -> None:
     assert not again["changed"]
 
 
+def test_no_entry_is_changed_unless_all_can_be(tmp_path: Path) -> None:
+    """globex's entry, which Ansible read, is encrypted when it is to be written."""
+    inventory = write_inventory(
+        tmp_path,
+        host_vars__acme_DOT_yml=ENTRY,
+        host_vars__globex_DOT_yml='tenant_uid: "aaaaaaaaaaaaaaa1"\ntenant_node: node1\n',
+    )
+    run = Run(inventory)
+    names = ["acme", "globex"]
+    run.act(tenant_entry, tenants=names, check_mode=True, variables={"tenant_state": "paused"})
+    (tmp_path / "host_vars/globex.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n00\n")
+    with pytest.raises(AnsibleActionFail, match=r"globex|vault|encrypted"):
+        run.act(tenant_entry, tenants=names, variables={"tenant_state": "paused"})
+    assert "tenant_state" not in entry(tmp_path, "acme")
+
+
 def test_deleting_forgets_the_key_and_removing_the_answer_too(tmp_path: Path) -> None:
     inventory = write_inventory(tmp_path)
     key_file = tmp_path / "acme.key"

@@ -241,6 +241,19 @@ def test_a_drifted_tenant_that_was_not_converged_has_failed(run):
     assert "acme: was not converged" in result["msg"]
 
 
+@pytest.mark.parametrize("operated", [{}, {"operation": "update_plan", "message": "image"}])
+def test_what_was_not_done_has_failed(run, operated):
+    run.task_vars["inventory_hostname"] = "acme"
+    result = run(tenant_result, operation="update", operated=operated)
+    assert result["failed"]
+    assert result["msg"] == (
+        "acme: update was not done: see what failed on its node above"
+    )
+    assert not run(tenant_result, check_mode=True, operation="update", operated={}).get("failed")
+    done = {"operation": "update", "changed": True, "message": "image"}
+    assert run(tenant_result, operation="update", operated=done)["msg"] == "image"
+
+
 def test_no_failure_no_words():
     assert failure_of("node1", {"changed": True}) == ""
 

@@ -83,6 +83,26 @@ def test_a_version_that_the_inventory_has_not_got(inventory: Path) -> None:
     )
 
 
+def test_what_cannot_be_done_to_one_is_done_to_none(tmp_path: Path) -> None:
+    sha256 = {"acme": "a" * 64, "globex": "b" * 64}
+    ci = "  - {name: ci, sha256: %s}\n" % ("c" * 64)
+    keys = {
+        name: f"tenant_api_keys:\n  - {{name: default, sha256: {value}}}\n"
+        for name, value in sha256.items()
+    }
+    inventory = write_inventory(
+        tmp_path,
+        host_vars__acme_DOT_yml=ENTRY % 1 + keys["acme"] + ci,
+        host_vars__globex_DOT_yml=ENTRY % 2 + keys["globex"],
+    )
+    before = entry(inventory, "acme")
+    with pytest.raises(AnsibleActionFail, match="globex: has no key ci"):
+        Run(inventory).act(
+            tenant_keys, tenants=["acme", "globex"], change="revoke", key_name="ci"
+        )
+    assert entry(inventory, "acme") == before
+
+
 @pytest.mark.parametrize(
     ("variables", "hosts"),
     [

@@ -24,6 +24,7 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._keys import (
     KeyWish,
     added,
     change_keys,
+    live,
     moment_of,
     revoked,
     rotated,
@@ -120,7 +121,18 @@ def test_what_cannot_be_done_to_keys(act: Any, message: str) -> None:
 def test_one_of_several_keys_is_added_and_revoked() -> None:
     two = added("acme", [key("default", "a")], key("ci", "c"), NOW).keys
     assert [k["name"] for k in two] == ["default", "ci"]
-    assert [k["name"] for k in revoked("acme", two, "default", NOW).keys] == ["ci"]
+    left = revoked("acme", two, "default", NOW).keys
+    assert [k["name"] for k in live(left, NOW)] == ["ci"]
+    assert left[0]["expires"] == "2026-11-21T12:00:00Z"
+
+
+def test_revoking_again_changes_nothing_and_is_no_error() -> None:
+    keys = revoked("acme", [key("default", "a"), key("ci", "c", LATER)], "ci", NOW).keys
+    assert revoked("acme", keys, "ci", NOW + datetime.timedelta(hours=1)).keys == keys
+    with pytest.raises(MemcloudError, match="has no key cd"):
+        revoked("acme", keys, "cd", NOW)
+    # The next change sweeps it.
+    assert [k["name"] for k in rotated("acme", keys, NEW, 0, NOW).keys] == ["default"]
 
 
 class Place:
@@ -210,9 +222,10 @@ def test_a_named_key_has_an_answer_of_its_own_that_goes_with_it(place: Place) ->
     assert told["key_name"] == "ci"
     assert place.written()[1]["sha256"] == sha256(told["api_key"])
     assert place.written()[1]["expires"] == LATER
-    assert place.change("revoke", "acme.ci", key_name="ci").action == "revoked"
-    assert not (place.directory / "secrets/acme.ci.json").exists()
-    assert [k["name"] for k in place.written()] == ["default"]
+    for _again in range(2):
+        assert place.change("revoke", "acme.ci", key_name="ci").action == "revoked"
+        assert not (place.directory / "secrets/acme.ci.json").exists()
+        assert [k["name"] for k in live(place.written(), NOW)] == ["default"]
 
 
 def test_a_check_writes_nothing(place: Place) -> None:
