@@ -39,6 +39,9 @@ class ActionModule(ControllerAction):
         for node in nodes:
             found.setdefault(node, _batch(fleet, node))
         for node, batch in found.items():
+            # Whoever speaks for a node is a host that -l leaves in the run.
+            if batch["representative"] not in hosts and node in hosts:
+                batch["representative"] = node
             # An entry that cannot be read may be of any node, so nothing there is called nobody's.
             all_of_it = {name for name, carrier in carried.items() if carrier in (node, "")}
             batch["complete"] = not errors and all_of_it <= set(names)

@@ -534,11 +534,12 @@ def plan_tenants(given: Mapping[str, Any], _check_mode: bool) -> dict[str, Any]:
     node = TenantNode(json.loads(given["platform"]), given["owner"])
     tenants = json.loads(given["tenants"])
     results = node.plan(tenants, given["purge"], given["settle"])
+    refused = {result.tenant for result in results if result.error}
     return {
         "changed": False,
         "tenants": [result.as_dict() for result in results if result.drift or result.error],
         "checked": len(results),
-        "missing_versions": node.missing_versions(tenants),
+        "missing_versions": node.missing_versions(t for t in tenants if t["tenant"] not in refused),
     }
 
 

@@ -68,7 +68,7 @@ def signals(platform: Platform) -> list[str]:
 
 def sleep_now(platform: Platform, tenant: Tenant) -> str:
     """What pause_idle says of the tenant when any moment without a request is long enough."""
-    run = platform.play.ok("pause_idle", tenant=tenant.name, idle_hours=0)
+    run = platform.play.ok("pause_idle", tenant=tenant.name, idle_hours=0.0001)
     said = [line for line in run.output.splitlines() if f" {tenant.name}: " in line]
     return said[0].partition(f"{tenant.name}: ")[2]
 
