@@ -9,6 +9,7 @@ No node can be reached: its ssh is a program that only fails.
 from __future__ import annotations
 
 import base64
+import json
 import os
 import subprocess
 import sys
@@ -212,3 +213,70 @@ def test_only_the_tenants_whose_update_is_named_are_updated(inventory: Path) -> 
     assert "all of them with -e tenant=all. Nothing was touched." in refused(
         inventory, "playbooks/update_tenant.yml", "-e", "version=0.4.0"
     )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("backup_tenant", "-l", "node1"),
+        ("backup_tenant", "-l", "node1", "-e", "tenant=all"),
+        ("update_fleet", "-l", "nodes"),
+        ("pause_tenant", "-l", "node1"),
+    ],
+)
+def test_a_limit_of_nodes_alone_is_told_of_their_tenants(
+    inventory: Path, words: tuple[str, ...]
+) -> None:
+    output = refused(inventory, f"playbooks/{words[0]}.yml", *words[1:])
+    assert f"-l {words[2]} leaves no tenant; nothing was touched." in output
+    assert "-l at_node1 for those of node1" in output
+
+
+def test_a_limit_does_not_leave_out_who_writes_the_entry(inventory: Path) -> None:
+    words = ("playbooks/create_tenant.yml", "-e", "tenant=initech", "-e", "node=node1")
+    output = refused(inventory, *words, "-l", "node1")
+    assert "-l node1 leaves localhost out" in output
+    assert not (inventory / "host_vars/initech.yml").exists()
+    status, output = play(inventory, *words, "-e", "deploy=false", "-l", "localhost,node1")
+    assert status == 0, output
+    assert (inventory / "host_vars/initech.yml").exists()
+
+
+@pytest.mark.parametrize("hours", ["24h", "0", "-1", "a day"])
+def test_hours_that_are_no_number_put_nobody_to_sleep(inventory: Path, hours: str) -> None:
+    given = json.dumps({"idle_hours": hours})
+    output = refused(inventory, "playbooks/pause_idle.yml", "-e", given)
+    assert f"idle_hours is {hours}; it is a number of hours above 0" in output
+    assert "Work on the node's tenants" not in output
+
+
+@pytest.mark.parametrize("hours", ["", "0.5"])
+def test_hours_may_be_a_part_or_left_out(inventory: Path, hours: str) -> None:
+    _status, output = play(inventory, "playbooks/pause_idle.yml", "-e", f"idle_hours={hours}")
+    assert "acme: node node1: " in output
+
+
+@pytest.mark.parametrize("given", ["slower=x", "slower=-1", "patience=90s", "patience=0"])
+def test_numbers_of_an_update_are_numbers(inventory: Path, given: str) -> None:
+    output = refused(inventory, "playbooks/update_fleet.yml", "-e", given)
+    assert f"{given.replace('=', ' is ')}" in output
+    assert "Nothing was touched." in output
+
+
+def test_the_doctor_looks_at_a_node_that_is_named_by_a_limit(inventory: Path) -> None:
+    words = ("playbooks/doctor.yml", "-l", "node1", "-e", "fail=false")
+    status, output = play(inventory, *words)
+    assert status == 0, output
+    assert "see that the node runs and can be reached" in output
+    assert "node2" not in output
+
+
+def test_what_is_due_is_not_guessed(inventory: Path) -> None:
+    entry = inventory / "host_vars/acme.yml"
+    entry.write_text(entry.read_text() + "tenant_state: deleted\n")
+    status, output = play(inventory, "playbooks/sweep_deleted.yml")
+    assert status != 0
+    assert (
+        "acme: whether it is due cannot be found out, so it was not touched: node node1: "
+    ) in output
+    assert entry.exists()

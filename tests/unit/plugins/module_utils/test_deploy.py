@@ -408,6 +408,21 @@ def test_a_version_without_an_image_is_asked_for(node):
     )
 
 
+def test_no_image_is_asked_for_by_a_tenant_that_is_refused(node):
+    node.converge("acme")
+    planner, tenants, _secrets = node.made(["acme"], {"tenant_version": "0.3.9"})
+    given = {
+        "platform": json.dumps(planner.platform),
+        "tenants": json.dumps(tenants),
+        "owner": "ann@desk",
+        "purge": False,
+        "settle": False,
+    }
+    answer = _deploy.plan_tenants(given, True)
+    assert "run update_tenant" in answer["tenants"][0]["error"]
+    assert answer["missing_versions"] == []
+
+
 def test_a_run_killed_before_the_start_is_finished_by_the_next(node, monkeypatch):
     class Killed(BaseException):
         pass

@@ -1,0 +1,197 @@
+# Copyright: (c) 2026, memcloud contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Playbooks with several tenants of one node, one of which fails.
+
+The nodes are this machine, and their Python is a program that answers as the test says.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+TOP = Path(__file__).parents[3]
+ROOT_KEY = base64.b64encode(bytes(range(32))).decode()
+NODE = """#!%s
+import ast, json, sys
+program = sys.stdin.read()
+line = next(line for line in program.splitlines() if line.startswith("given = json.loads("))
+given = json.loads(ast.literal_eval(line.removeprefix("given = json.loads(")[:-1]))
+arguments = given["arguments"]
+names = [tenant["tenant"] for tenant in json.loads(arguments["tenants"])]
+what = arguments.get("operation") or given["call"]
+here = %r
+with open(here + "/calls", "a") as log:
+    log.write(json.dumps([what, names]) + "\\n")
+answers = json.load(open(here + "/answers"))[what]
+told = {"tenants": [], **answers.get("", {})}
+for name in names:
+    if name in answers:
+        told["tenants"].append({"tenant": name, "operation": what, **answers[name]})
+print("\\n%s" + json.dumps(told))
+"""
+
+
+class World:
+    """An inventory of three tenants, and what was asked of their node."""
+
+    def __init__(self, directory: Path) -> None:
+        from ansible_collections.memcloud.memmachine.plugins.plugin_utils import _node_code
+
+        self.directory = directory
+        python = directory / "venv/bin/python"
+        python.parent.mkdir(parents=True)
+        python.write_text(NODE % (sys.executable, str(directory), _node_code._MARK))
+        python.chmod(0o755)
+        local = {"ansible_connection": "local"}
+        files = {
+            "nodes.yml": {"nodes": {"hosts": {"node1": local, "node2": local}}},
+            "tenants.yml": {"plugin": "memcloud.memmachine.tenants"},
+            "group_vars/all.yml": {
+                "platform_root_keys": {1: ROOT_KEY},
+                "platform_data_dir": str(directory / "data/mc"),
+                "platform_node_venv": str(directory / "venv"),
+            },
+        }
+        for number, name in enumerate(("acme", "globex", "initech")):
+            uid = f"0123456789abcde{number}"
+            files[f"host_vars/{name}.yml"] = {"tenant_uid": uid, "tenant_node": "node1"}
+        for name, content in files.items():
+            path = directory / "inventory" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(yaml.safe_dump(content))
+
+    def play(self, playbook: Path | str, *words: str, **answers: Any) -> tuple[int, str]:
+        """Code and output, in one line, of a run; `answers` by call and tenant."""
+        (self.directory / "answers").write_text(json.dumps(answers))
+        inventory = self.directory / "inventory"
+        done = subprocess.run(
+            [Path(sys.executable).parent / "ansible-playbook", "-i", inventory, playbook, *words],
+            cwd=TOP,
+            env={
+                **os.environ,
+                "ANSIBLE_CONFIG": str(TOP / "ansible.cfg"),
+                "ANSIBLE_NOCOLOR": "1",
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+    def calls(self) -> list[list[Any]]:
+        path = self.directory / "calls"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def entry(self, name: str) -> Any:
+        return yaml.safe_load((self.directory / f"inventory/host_vars/{name}.yml").read_text())
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    yield World(tmp_path)
+
+
+WAVE = """
+- hosts: tenants
+  gather_facts: false
+  tasks:
+    - block:
+        - ansible.builtin.include_role:
+            name: memcloud.memmachine.tenant
+            tasks_from: update
+          vars:
+            memcloud_version: 0.4.0
+      rescue:
+        - ansible.builtin.debug:
+            msg: "{{ inventory_hostname }} FAILED {{ ansible_failed_result.msg }}"
+"""
+
+
+def test_a_tenant_that_is_refused_in_a_wave_stops_nobody_else(world: World) -> None:
+    """acme speaks for the node until it is refused."""
+    playbook = world.directory / "wave.yml"
+    playbook.write_text(WAVE)
+    image = {"plan": {"kind": "image", "reason": "other images"}, "message": "image"}
+    refuse = {"plan": {"kind": "refuse", "reason": "is older"}, "message": "refuse"}
+    _status, output = world.play(
+        playbook,
+        update_plan={"acme": refuse, "globex": image, "initech": image},
+        update={name: {"changed": True, "message": "done"} for name in ("acme", "globex")},
+    )
+    assert world.calls() == [
+        ["update_plan", ["acme", "globex", "initech"]],
+        ["update", ["globex", "initech"]],
+    ]
+    assert "acme FAILED acme: is older. Nothing was touched" in output
+    assert "globex FAILED" not in output
+    assert world.entry("globex")["tenant_version"] == "0.4.0"
+    assert "tenant_version" not in world.entry("acme")
+    # The node said nothing of it.
+    assert "initech FAILED initech: update was not done: see what failed on its node" in output
+    assert not world.entry("initech").get("tenant_version")
+
+
+def test_entries_that_were_not_written_are_put_back_for_all(world: World) -> None:
+    playbook = world.directory / "wave.yml"
+    playbook.write_text(WAVE)
+    plan = {"plan": {"kind": "image", "reason": "other images"}, "message": "image"}
+    names = ("acme", "globex", "initech")
+    _status, output = world.play(
+        playbook,
+        update_plan=dict.fromkeys(names, plan),
+        update={name: {"error": f"{name}: no"} for name in names},
+    )
+    for name in names:
+        assert f"{name} FAILED {name}: no" in output
+        assert not world.entry(name).get("tenant_version")
+
+
+def test_an_image_that_cannot_be_built_stops_those_that_want_it(world: World) -> None:
+    drifted = {"drift": ["x"], "diff": {"before": "", "after": ""}, "state": "running", "error": ""}
+    status, output = world.play(
+        "playbooks/deploy_tenant.yml",
+        tenant_plan={
+            "": {"missing_versions": ["0.3.9"]},
+            "acme": drifted,
+            "globex": {**drifted, "error": "globex: no"},
+            "initech": drifted,
+        },
+        tenant_converge={"acme": {**drifted, "error": "acme: no image"}, "initech": drifted},
+    )
+    assert status != 0
+    assert world.calls()[-1] == ["tenant_converge", ["acme", "initech"]]
+    assert "acme: no image" in output
+    assert "initech: running" in output
+    assert "initech: was not converged" not in output
+
+
+def test_a_move_says_what_it_would_do(world: World) -> None:
+    words = ("-e", "tenant=acme", "-e", "node=node2", "--check")
+    status, output = world.play("playbooks/move_tenant.yml", *words, tenant_plan={})
+    assert status == 0, output
+    assert "acme: would be stopped on node1 with a last restore point" in output
+    assert world.entry("acme")["tenant_node"] == "node1"
+
+
+def test_an_import_says_what_it_would_do(world: World) -> None:
+    archive = world.directory / "acme.tar.gz"
+    archive.write_text("")
+    words = ("-e", "tenant=acme", "-e", f"file={archive}", "--check")
+    status, output = world.play("playbooks/import_tenant.yml", *words)
+    assert status == 0, output
+    assert f"acme: would store the memories of {archive}" in output
+    assert world.calls() == []
+    assert not (world.directory / "data").exists()
