@@ -246,9 +246,7 @@ def test_what_was_not_done_has_failed(run, operated):
     run.task_vars["inventory_hostname"] = "acme"
     result = run(tenant_result, operation="update", operated=operated)
     assert result["failed"]
-    assert result["msg"] == (
-        "acme: update was not done: see what failed on its node above"
-    )
+    assert result["msg"] == ("acme: update was not done: see what failed on its node above")
     assert not run(tenant_result, check_mode=True, operation="update", operated={}).get("failed")
     done = {"operation": "update", "changed": True, "message": "image"}
     assert run(tenant_result, operation="update", operated=done)["msg"] == "image"

@@ -97,9 +97,7 @@ def test_what_cannot_be_done_to_one_is_done_to_none(tmp_path: Path) -> None:
     )
     before = entry(inventory, "acme")
     with pytest.raises(AnsibleActionFail, match="globex: has no key ci"):
-        Run(inventory).act(
-            tenant_keys, tenants=["acme", "globex"], change="revoke", key_name="ci"
-        )
+        Run(inventory).act(tenant_keys, tenants=["acme", "globex"], change="revoke", key_name="ci")
     assert entry(inventory, "acme") == before
 
 
