@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Collection, Iterator
@@ -124,7 +125,8 @@ def stale_files(directory: str, name: str, seconds: float = 0.0) -> list[str]:
     left, limit = [], time.time() - seconds
     for path in [os.path.join(directory, n) for n in names_in(directory) if re.fullmatch(name, n)]:
         with contextlib.suppress(FileNotFoundError):
-            if os.lstat(path).st_mtime <= limit:
+            found = os.lstat(path)
+            if stat.S_ISREG(found.st_mode) and found.st_mtime <= limit:
                 left.append(path)
     return sorted(left)
 
