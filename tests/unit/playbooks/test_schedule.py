@@ -51,10 +51,11 @@ def commands(tmp_path: Path) -> dict[str, str]:
         assert match, line
         assert not re.search(r"(?<!\\)%", line), "cron takes it for the end of the command"
         command = match["command"].replace("\\%", "%")
+        (program,) = re.findall(r"\S+/ansible-playbook", command)
         (name,) = re.findall(r"playbooks/(\w+)\.yml", command)
         for before, after in (
             ("logger -t memcloud-zz-backups", "cat"),
-            (f" {beside}/ansible-playbook ", f" {stub} "),
+            (f" {program} ", f" {stub} "),
             ("/run/lock/", f"{tmp_path}/"),
         ):
             assert command.count(before) == 1, command
