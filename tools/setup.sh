@@ -67,4 +67,4 @@ if [ "$(readlink -f "$collection")" != "$PWD" ]; then
     mkdir -p "$(dirname "$collection")"
     ln -sfn ../../../.. "$collection"
 fi
-say "ready: $("$venv/bin/ansible" --version | head -n 1) in $venv"
+say "ready: $("$venv/bin/ansible" --version | sed -n 1p) in $venv"
