@@ -53,7 +53,7 @@ class World:
         python.parent.mkdir(parents=True)
         python.write_text(NODE % (sys.executable, str(directory), _node_code._MARK))
         python.chmod(0o755)
-        local = {"ansible_connection": "local"}
+        local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
         files = {
             "nodes.yml": {"nodes": {"hosts": {"node1": local, "node2": local}}},
             "tenants.yml": {"plugin": "memcloud.memmachine.tenants"},
