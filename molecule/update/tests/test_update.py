@@ -40,7 +40,9 @@ BROKEN = {
 
 @pytest.fixture(scope="module")
 def tenant(platform: Platform) -> Iterator[Tenant]:
-    made = platform.create("upsilon", tenant_version="0.3.8")
+    made = platform.create("upsilon", tenant_version="0.3.9")
+    platform.play.ok("setup_node")  # builds the images that entries name
+    made.change_entry(tenant_version="0.3.8")
     platform.play.ok("deploy_tenant", tenant=made.name)
     yield made
     platform.delete(made.name)
