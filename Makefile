@@ -10,6 +10,10 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export MOLECULE_GLOB := molecule/*/molecule.yml
 # Python keeps what it compiled: without it every ansible-playbook takes twice as long to start.
 unexport PYTHONDONTWRITEBYTECODE
+# Ansible starts in no other encoding. Where the variable is not set, Python sees to it.
+ifneq ($(filter C POSIX,$(LC_ALL)),)
+export LC_ALL := C.UTF-8
+endif
 
 ##@ Use
 .PHONY: help
