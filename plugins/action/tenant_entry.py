@@ -40,7 +40,9 @@ class ActionModule(ControllerAction):
             writer.check()
             # Nor unless each of them can be written: an entry may be encrypted as a whole.
             if self._task.check_mode or len(tenants) > 1:
-                changes = {tenant.name: self._apply(writer, tenant, True) for tenant, _ in tenants}
+                changes = {
+                    tenant.name: self._apply(writer, tenant, True) for tenant, _platform in tenants
+                }
         for tenant, platform in tenants if not self._task.check_mode else ():
             changes[tenant.name] = self._apply(writer, tenant)
             self._forget_key(tenant.name, controller.keys_dir(platform))
