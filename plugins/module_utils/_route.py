@@ -163,15 +163,13 @@ def _routers(route: Route) -> dict[str, Any]:
     mcp = "(Path(`/mcp`) || PathPrefix(`/mcp/`))"
     return {
         f"{route.tenant}-api": router(
-            f"PathRegexp(`{_PUBLIC_API}`)", ["gate", "rate", "inflight", "body", "retry"], "app"
+            f"PathRegexp(`{_PUBLIC_API}`)", ["gate", "rate", "inflight", "body"], "app"
         ),
         # Streams: nothing on this path may buffer answers.
-        f"{route.tenant}-mcp": router(
-            mcp, ["gate", "rate", "mcpinflight", "mcppath", "retry"], "app"
-        ),
+        f"{route.tenant}-mcp": router(mcp, ["gate", "rate", "mcpinflight", "mcppath"], "app"),
         f"{route.tenant}-mcpcall": router(
             f"{mcp} && Method(`POST`)",
-            ["gate", "rate", "mcpinflight", "mcpbody", "mcppath", "retry"],
+            ["gate", "rate", "mcpinflight", "mcpbody", "mcppath"],
             "app",
         ),
         f"{route.tenant}-health": router(
@@ -209,9 +207,6 @@ def _middlewares(route: Route) -> dict[str, Any]:
                 **asked,
             }
         },
-        # The gate let it pass, and the app was stopped while its body arrived. Only what no byte
-        # of was sent is tried again, so nothing is stored twice.
-        "retry": {"retry": {"attempts": 12, "initialInterval": "500ms"}},
         "rate": {
             "rateLimit": dict(
                 average=limits.requests_per_second,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.platform import Platform, Tenant
@@ -88,33 +86,6 @@ def test_an_operation_loses_nothing(
         # Told to come again where the machine was too slow for the time that the edge may hold.
         assert set(writer.refused) <= {"503"}, writer.report()
     unchanged(platform, tenant)
-
-
-def test_a_request_whose_body_arrives_while_the_tenant_is_stopped_is_answered(
-    platform: Platform, tenant: Tenant
-) -> None:
-    """The gate let it pass, and nobody asks the gate again."""
-    sentence = f"This took a while to arrive: {random.random()}"
-    text = {"org_id": "ci", "project_id": "tests", "messages": [{"content": sentence}]}
-    body = json.dumps(text).encode()
-
-    def parts() -> Iterator[bytes]:
-        yield body[:20]
-        deadline = time.monotonic() + 45
-        while tenant.container("app").status == "running" and time.monotonic() < deadline:
-            time.sleep(0.05)
-        yield body[20:]
-
-    def send() -> int:
-        json_type = {"Content-Type": "application/json"}
-        options = {"data": parts(), "headers": json_type, "timeout": 100}
-        return int(tenant.request("POST", "/api/v2/memories", **options).status_code)
-
-    with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(send)
-        platform.play.ok("backup_tenant", tenant=tenant.name)
-        assert answer.result() == 200
-    assert tenant.remembers(sentence)
 
 
 @pytest.mark.parametrize("playbook", KILLED)

@@ -49,7 +49,6 @@ def test_api_passes_gate_then_rate_then_in_flight_then_body_limit():
         "acme-rate",
         "acme-inflight",
         "acme-body",
-        "acme-retry",
     ]
     assert router["service"] == "acme-app"
 
@@ -57,7 +56,7 @@ def test_api_passes_gate_then_rate_then_in_flight_then_body_limit():
 def test_mcp_passes_the_gate_and_the_limits_first_and_is_never_buffered():
     http = http_of(ROUTE)
     chain = http["routers"]["acme-mcp"]["middlewares"]
-    assert chain == ["acme-gate", "acme-rate", "acme-mcpinflight", "acme-mcppath", "acme-retry"]
+    assert chain == ["acme-gate", "acme-rate", "acme-mcpinflight", "acme-mcppath"]
     assert not any("buffering" in http["middlewares"][name] for name in chain)
     calls = http["routers"]["acme-mcpcall"]
     assert calls["middlewares"] == [*chain[:3], "acme-mcpbody", *chain[3:]]
