@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import yaml
+from support import controller
 
 TOP = Path(__file__).parents[3]
 CARRY = TOP / "playbooks/support/carry_restore_points.yml"
@@ -36,18 +36,9 @@ def carry(directory: Path, there: Path, here: Path) -> None:
         "memcloud_repository_name": NAME,
         "memcloud_point": "feedf00d",
     }
-    command = [Path(sys.executable).parent / "ansible-playbook", "-i", "hosts.yml", "carry.yml"]
-    done = subprocess.run(
-        [*command, "-e", json.dumps(told)],
-        cwd=directory,
-        env={**os.environ, "ANSIBLE_CONFIG": str(TOP / "ansible.cfg"), "TMPDIR": str(directory)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    given = ("-i", "hosts.yml", "carry.yml", "-e", json.dumps(told))
+    code, output = controller.play(*given, cwd=directory, TMPDIR=str(directory))
+    assert code == 0, output
 
 
 def repository(folder: Path, *points: str) -> Path:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +17,8 @@ from typing import Any
 
 import pytest
 import yaml
+from support import controller
 
-TOP = Path(__file__).parents[3]
 ROOT_KEY = base64.b64encode(bytes(range(32))).decode()
 NODE = """#!%s
 import ast, json, sys
@@ -75,21 +73,8 @@ class World:
         """Code and output, in one line, of a run; `answers` by call and tenant."""
         (self.directory / "answers").write_text(json.dumps(answers))
         inventory = self.directory / "inventory"
-        done = subprocess.run(
-            [Path(sys.executable).parent / "ansible-playbook", "-i", inventory, playbook, *words],
-            cwd=TOP,
-            env={
-                **os.environ,
-                "ANSIBLE_CONFIG": str(TOP / "ansible.cfg"),
-                "ANSIBLE_NOCOLOR": "1",
-            },
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        return done.returncode, " ".join((done.stdout + done.stderr).split())
+        code, output = controller.play("-i", inventory, playbook, *words)
+        return code, " ".join(output.split())
 
     def calls(self) -> list[list[Any]]:
         path = self.directory / "calls"

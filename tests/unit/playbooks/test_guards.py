@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from support import controller
 
-TOP = Path(__file__).parents[3]
 ROOT_KEY = base64.b64encode(bytes(range(32))).decode()
 ASKED = "python3 is missing"
 LEFT_OUT = "Nothing was touched: correct it or leave it out, and run again"
@@ -51,21 +48,8 @@ def inventory(tmp_path: Path) -> Path:
 
 def play(inventory: Path, *words: str) -> tuple[int, str]:
     """Return code and output, in one line, of a run."""
-    done = subprocess.run(
-        [Path(sys.executable).parent / "ansible-playbook", "-i", inventory, *words],
-        cwd=TOP,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(TOP / "ansible.cfg"),
-            "ANSIBLE_NOCOLOR": "1",
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return done.returncode, " ".join((done.stdout + done.stderr).split())
+    code, output = controller.play("-i", inventory, *words)
+    return code, " ".join(output.split())
 
 
 def refused(inventory: Path, *words: str) -> str:
