@@ -22,7 +22,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._doctor import
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api import ask
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
-from ansible_collections.memcloud.memmachine.plugins.module_utils._files import stale_files
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
+    names_in,
+    stale_files,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import holder
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_check import (
@@ -207,7 +210,7 @@ class NodeDoctor:
 
     def _locks(self) -> Found:
         directory = self._node.state.locks
-        for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
+        for name in sorted(names_in(directory)):
             stem, end = os.path.splitext(name)
             if end != ".json":
                 continue
@@ -244,7 +247,7 @@ class NodeDoctor:
         """What killed runs, and clients that went away, left of requests, archives and answers."""
         limit = time.time() - _OLD_SECONDS
         checked = self._node.state.path("checked")
-        for name in sorted(os.listdir(checked)) if os.path.isdir(checked) else ():
+        for name in sorted(names_in(checked)):
             whole = os.path.join(checked, name)
             if os.path.isdir(whole) and _changed(whole) < limit:
                 what = f"{whole} was left by a killed run, with the key of a model provider"
