@@ -11,6 +11,7 @@ a customer who deletes gets room again, and the files stay within the tier's fig
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +23,18 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._files import 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import addresses_of
+from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import parse_size
 
 # Shares of the tier's `storage`: from SOFT on there is a warning, from the whole on writes are
 # closed, and below REOPEN they are open again. The node's keeper has the same rule.
 SOFT = 0.8
 REOPEN = 0.95
+# What bounds the databases' logs: Neo4j begins a new one before it removes the oldest.
+_LOG_SIZES = (
+    ("postgres", "max_wal_size"),
+    ("neo4j", "tx_log_size"),
+    ("neo4j", "tx_log_retention"),
+)
 # Where the memories' graph is on Neo4j's volume, and how many of its records fit a page.
 _GRAPH = os.path.join("neo4j", "databases", "neo4j")
 _PAGE = 8192
@@ -101,6 +109,7 @@ def mind_storage(job: Job) -> dict[str, Any]:
         "limit": usage.limit,
         "files": usage.files,
         "uncounted": usage.uncounted,
+        "log_room": max(0, _most_logs(job.tenant) - logs),
         "measured": now(),
     }
     record["writes"] = after
@@ -110,6 +119,12 @@ def mind_storage(job: Job) -> dict[str, Any]:
         "storage": {**record["storage"], "used": usage.used, "share": round(usage.share, 3)},
         "message": usage.words(after),
     }
+
+
+def _most_logs(tenant: Mapping[str, Any]) -> int:
+    """Bytes that the databases' logs may take by their settings."""
+    sizes = [tenant[role]["sizes"].get(key) for role, key in _LOG_SIZES]
+    return sum(parse_size(size) for size in sizes if size is not None)
 
 
 def reusable(job: Job) -> int:

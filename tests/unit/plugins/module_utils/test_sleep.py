@@ -174,6 +174,7 @@ def test_storage_closes_writes_and_a_larger_figure_opens_them(node, tmp_path):
     assert gate(node)["writes"] == "closed"
     again = operate(node, CheckStorage(), **small)
     assert not again["changed"] and again["storage"]["share"] == 2.0
+    assert again["storage"]["log_room"] == (64 + 16 + 32) * 1024**2
     assert any("storage limit differs" in d.words() for d in node.plan("acme")["acme"].drift)
     node.converge("acme")
     assert gate(node)["writes"] == "open"
