@@ -178,7 +178,7 @@ def test_a_full_tenant_answers_507_to_writes_until_it_has_room_again(
     deadline = time.monotonic() + 120
     with pytest.raises(requests.HTTPError, match="507"):
         while time.monotonic() < deadline:
-            running.add(base64.b64encode(os.urandom(600_000)).decode(), "bulk", timeout=60)
+            running.add(base64.b64encode(os.urandom(400_000)).decode(), "bulk", timeout=60)
     assert not has_room(platform, running)
     with pytest.raises(requests.HTTPError, match="507"):
         running.add("One more")
