@@ -211,8 +211,7 @@ def ensure_base(
         if shutil.which("mmdebstrap") is None:
             raise ImageError(
                 f"Cannot build {ref}: mmdebstrap is not installed on this node. Install the "
-                "package mmdebstrap (the role docker_node does), or use images of a registry with "
-                "platform_image_source: pull."
+                "package mmdebstrap (setup_node does)."
             )
         with scratch_directory("memcloud-base-") as scratch:
             tarball = os.path.join(scratch, "base.tar")

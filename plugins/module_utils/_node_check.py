@@ -140,16 +140,15 @@ def _free(path: str) -> int:
     return shutil.disk_usage(path).free
 
 
-def missing_packages(*, engine: bool, builds: bool) -> list[str]:
+def missing_packages(*, engine: bool) -> list[str]:
     """Return the Debian packages that have to be installed.
 
     :param engine: whether an engine answers already.
-    :param builds: whether images are built from packages here.
     """
     wanted = {
         command: package
         for command, package in _PACKAGES.items()
-        if not (command == "dockerd" and engine) and not (command == "mmdebstrap" and not builds)
+        if not (command == "dockerd" and engine)
     }
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     missing = [
@@ -358,7 +357,6 @@ class Wanted:
     requirements: str
     subnet_pool: str
     min_free: int
-    builds: bool
     ports: tuple[str, ...]
     engine_root: str | None = None
 
@@ -389,7 +387,7 @@ def survey(wanted: Wanted) -> dict[str, Any]:
     return {
         "engine": engine.__dict__ if engine else None,
         "init": init_system(),
-        "packages": missing_packages(engine=engine is not None, builds=wanted.builds),
+        "packages": missing_packages(engine=engine is not None),
         "venv": venv_is_current(wanted.venv, wanted.requirements),
         "free": free,
     }

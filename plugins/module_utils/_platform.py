@@ -39,7 +39,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._variables imp
 )
 
 IMAGE_SOURCES = ("auto", "pull", "packages")
-IMAGE_KINDS = ("postgres", "neo4j", "memmachine", "traefik", "gate", "demo_model")
+IMAGE_KINDS = ("postgres", "neo4j", "memmachine")
+_BUILT_KINDS = ("traefik", "gate", "demo_model")
 TLS_MODES = ("local_ca", "files", "acme", "off")
 WRITERS = ("file", "git", "awx")
 SUPPORTED_VERSIONS = (
@@ -252,6 +253,11 @@ def _dns_hook(reader: Reader) -> tuple[str, ...]:
 def _images(reader: Reader) -> dict[str, str]:
     images = reader.mapping("platform_images")
     for kind, reference in images.items():
+        if kind in _BUILT_KINDS:
+            raise reader.bad(
+                "platform_images",
+                "has %s, whose image is built from packages on every node: leave it out" % kind,
+            )
         if kind not in IMAGE_KINDS:
             raise reader.bad(
                 "platform_images", "has %r%s" % (kind, known_words(str(kind), IMAGE_KINDS))

@@ -53,10 +53,6 @@ options:
     description: How much space the disk must have, in MiB.
     type: int
     default: 5120
-  builds:
-    description: Whether images are built from packages on this node.
-    type: bool
-    default: true
   ports:
     description: Addresses with ports that the services of the node listen on.
     type: list
@@ -135,7 +131,6 @@ def main() -> None:
                 "requirements": {"type": "str", "default": ""},
                 "subnet_pool": {"type": "str", "required": True},
                 "min_free": {"type": "int", "default": 5120},
-                "builds": {"type": "bool", "default": True},
                 "ports": {"type": "list", "elements": "str", "default": []},
             },
             supports_check_mode=True,

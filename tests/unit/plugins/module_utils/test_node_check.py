@@ -160,23 +160,17 @@ def test_own_processes_are_those_of_our_labelled_containers(engine):
 
 
 @pytest.mark.parametrize(
-    ("present", "engine", "builds", "missing"),
+    ("present", "engine", "missing"),
     [
-        (
-            [],
-            False,
-            True,
-            ["nftables", "iproute2", "mmdebstrap", "restic", "docker.io", "iptables"],
-        ),
-        ([], True, True, ["nftables", "iproute2", "mmdebstrap", "restic"]),
-        ([], True, False, ["nftables", "iproute2", "restic"]),
-        (["nft", "ip", "mmdebstrap", "restic"], True, True, []),
+        ([], False, ["nftables", "iproute2", "mmdebstrap", "restic", "docker.io", "iptables"]),
+        ([], True, ["nftables", "iproute2", "mmdebstrap", "restic"]),
+        (["nft", "ip", "mmdebstrap", "restic"], True, []),
     ],
 )
-def test_only_what_is_missing_is_installed(monkeypatch, present, engine, builds, missing):
+def test_only_what_is_missing_is_installed(monkeypatch, present, engine, missing):
     monkeypatch.setattr(shutil, "which", lambda name, path: name in present or None)
     monkeypatch.setattr(_node_check.os.path, "exists", lambda path: True)
-    found = missing_packages(engine=engine, builds=builds)
+    found = missing_packages(engine=engine)
     assert [name for name in found if name != "python3-venv"] == missing
 
 
@@ -203,7 +197,6 @@ def test_survey_of_a_node_that_has_all(engine, tmp_path):
         requirements="",
         subnet_pool="198.19.255.0/24",
         min_free=1,
-        builds=False,
         ports=(),
     )
     found = survey(wanted)

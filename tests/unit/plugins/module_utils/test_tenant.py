@@ -361,6 +361,11 @@ BAD_PLATFORMS: list[tuple[dict[str, Any], str, str]] = [
     ({"platform_image_source": "docker"}, "platform_image_source", "auto, pull, packages"),
     ({"platform_images": {"postgers": "x"}}, "platform_images", "did you mean postgres?"),
     ({"platform_images": {"postgres": "a b"}}, "platform_images", "reference"),
+    (
+        {"platform_images": {"traefik": "traefik:3"}},
+        "platform_images",
+        "has traefik, whose image is built from packages on every node",
+    ),
     ({"platform_memmachine_version": 0.4}, "platform_memmachine_version", "in quotes"),
     (
         {"platform_memmachine_version": "0.1.10", "platform_image_source": "packages"},

@@ -107,7 +107,7 @@ def test_a_playbook_takes_its_own_variables_alone(
 ) -> None:
     monkeypatch.chdir(PLAYBOOKS)
     of(named)
-    given("version", "company_region", "tenant_tier", "docker_node_builds")
+    given("version", "company_region", "tenant_tier", "docker_node_min_free")
     check_run_variables(OURS)
     given("tenant")
     assert refusal() == (
