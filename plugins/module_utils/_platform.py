@@ -49,7 +49,6 @@ SUPPORTED_VERSIONS = (
     "0.4.0",
 )  # fmt: skip
 _PLATFORM_NAME = re.compile(r"[a-z][a-z0-9]{0,3}\Z")
-_VERSION = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)\Z")
 _REPOSITORY = re.compile(r"(/|(s3|sftp|gs|azure|b2|swift|rest|rclone):)[^\s]+\Z")
 _ENVIRONMENT_NAME = re.compile(r"[A-Z][A-Z0-9_]*\Z")
 _OWN_NAMES = frozenset(
@@ -71,8 +70,6 @@ class Platform:
     root_keys: Mapping[int, bytes] = field(repr=False)
     tiers: Mapping[str, Tier]
     memmachine_version: str
-    image_source: str
-    images: Mapping[str, str]
     parallelism: int
     update_keep: int
     http_port: int
@@ -128,7 +125,8 @@ def parse_platform(variables: Mapping[str, Any]) -> Platform:
             "platform_name",
             "is %r; it must be 1 to 4 characters of a-z and 0-9, beginning with a letter" % name,
         )
-    source = reader.choice("platform_image_source", IMAGE_SOURCES)
+    reader.choice("platform_image_source", IMAGE_SOURCES)
+    _check_images(reader)
     pool = _subnet_pool(reader)
     settings = model_settings(reader, PLATFORM)
     demo_port = reader.port("platform_demo_model_port")
@@ -151,10 +149,7 @@ def parse_platform(variables: Mapping[str, Any]) -> Platform:
             reader,
             "platform_memmachine_version",
             reader.text("platform_memmachine_version", 'a version as "0.4.0"'),
-            source,
         ),
-        image_source=source,
-        images=_images(reader),
         parallelism=reader.integer("platform_parallelism", 1, 256),
         update_keep=reader.integer("platform_update_keep", 0, 87600),
         demo_model_port=demo_port,
@@ -250,9 +245,8 @@ def _dns_hook(reader: Reader) -> tuple[str, ...]:
     return tuple(str(word) for word in words)
 
 
-def _images(reader: Reader) -> dict[str, str]:
-    images = reader.mapping("platform_images")
-    for kind, reference in images.items():
+def _check_images(reader: Reader) -> None:
+    for kind, reference in reader.mapping("platform_images").items():
         if kind in _BUILT_KINDS:
             raise reader.bad(
                 "platform_images",
@@ -264,7 +258,6 @@ def _images(reader: Reader) -> dict[str, str]:
             )
         if not isinstance(reference, str) or not reference or any(map(str.isspace, reference)):
             raise reader.bad("platform_images", "%s must be an image's reference" % kind)
-    return {str(kind): str(reference) for kind, reference in images.items()}
 
 
 def _backup_repository(reader: Reader) -> str:
@@ -319,20 +312,15 @@ def _certificates(reader: Reader) -> tuple[Mapping[str, str], ...]:
     return certificates
 
 
-def server_version(reader: Reader, variable: str, text: str, image_source: str) -> str:
-    match = _VERSION.match(text)
-    if match and text in SUPPORTED_VERSIONS:
+def server_version(reader: Reader, variable: str, text: str) -> str:
+    if text in SUPPORTED_VERSIONS:
         return text
-    if match and match.group(1, 2) == ("0", "1"):
-        if image_source != "packages":
-            return text
+    if text.startswith("0.1."):
         raise reader.bad(
             variable,
-            "is %s, which exists as an image only: set platform_image_source to pull, "
-            "or take one of %s to %s" % (text, SUPPORTED_VERSIONS[0], SUPPORTED_VERSIONS[-1]),
+            "is %s, but servers before 0.2 have no /api/v2, at which tenants answer: take one of "
+            "%s to %s" % (text, SUPPORTED_VERSIONS[0], SUPPORTED_VERSIONS[-1]),
         )
     raise reader.bad(
-        variable,
-        "is %r, which is not supported: %s, or 0.1.x from an image"
-        % (text, ", ".join(SUPPORTED_VERSIONS)),
+        variable, "is %r, which is not supported: %s" % (text, ", ".join(SUPPORTED_VERSIONS))
     )

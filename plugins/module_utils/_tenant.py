@@ -143,7 +143,7 @@ def parse_tenant(
         node_group=reader.text("tenant_node_group") or "nodes",
         tier=tier,
         hostname=hostname,
-        version=server_version(reader, "tenant_version", version, platform.image_source)
+        version=server_version(reader, "tenant_version", version)
         if version
         else platform.memmachine_version,
         state=reader.choice("tenant_state", STATES),
