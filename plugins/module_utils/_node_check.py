@@ -229,7 +229,7 @@ def check_ports(node: str, wanted: Iterable[str], own_pids: Iterable[int]) -> No
     for text in wanted:
         address, port = text.rsplit(":", 1)
         for listener in listeners:
-            if listener.port != int(port) or not _collide(address, listener.address):
+            if listener.port != int(port) or not _collide(address.strip("[]"), listener.address):
                 continue
             pid = _owner_of(listener.inode)
             if pid is not None and _descends_from(pid, own):

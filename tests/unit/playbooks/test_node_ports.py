@@ -40,9 +40,20 @@ ROLE = Path(__file__).resolve().parents[3] / "roles" / "docker_node"
     ],
 )
 def test_every_service_of_a_node_has_its_port(given: dict[str, Any], ports: list[str]) -> None:
+    assert option("docker_node_needed_ports", given) == ports
+
+
+@pytest.mark.parametrize("mode", ["off", False])
+def test_what_ends_tls_on_the_node_itself_has_the_port_for_https(mode: str | bool) -> None:
+    given = {"platform_tls_mode": mode, "edge_bind_address": "127.0.0.1"}
+    needed = option("docker_node_needed_ports", given)
+    assert [address for address in needed if address.endswith((":80", ":443"))] == ["127.0.0.1:80"]
+    assert option("docker_node_edge_ports", given) == [80]
+
+
+def option(name: str, given: dict[str, Any]) -> Any:
     loader = DataLoader()
     variables = {**given}
-    for name in ("defaults/main.yml", "vars/main.yml"):
-        variables.update(loader.load_from_file(str(ROLE / name), trusted_as_template=True))
-    template = trust_as_template("{{ docker_node_needed_ports }}")
-    assert Templar(loader, variables).template(template) == ports
+    for file in ("defaults/main.yml", "vars/main.yml"):
+        variables.update(loader.load_from_file(str(ROLE / file), trusted_as_template=True))
+    return Templar(loader, variables).template(trust_as_template("{{ %s }}" % name))

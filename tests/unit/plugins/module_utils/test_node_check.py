@@ -146,6 +146,13 @@ def test_port_on_every_ipv6_address_collides():
             check_ports("node1", [f"127.0.0.1:{port}"], [])
 
 
+def test_address_of_ipv6_is_compared_without_its_brackets():
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(NodeError, match=f"port {port}"):
+            check_ports("node1", [f"[::1]:{port}"], [])
+
+
 def test_own_processes_are_those_of_our_labelled_containers(engine):
     def container(pid, platform):
         return {
