@@ -12,7 +12,7 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
-ROLE = Path(__file__).resolve().parents[3] / "roles" / "docker_node"
+ROLES = Path(__file__).resolve().parents[3] / "roles"
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,17 @@ def test_what_ends_tls_on_the_node_itself_has_the_port_for_https(mode: str | boo
     assert option("docker_node_edge_ports", given) == [80]
 
 
-def option(name: str, given: dict[str, Any]) -> Any:
+@pytest.mark.parametrize(("mode", "edge"), [(False, "off"), ("off", "off"), ("acme", "acme")])
+def test_mode_off_needs_no_quotes(mode: str | bool, edge: str) -> None:
+    assert option("edge_tls_mode", {"platform_tls_mode": mode}, "edge") == edge
+    tenant = option("traefik_tenant_edge", {"platform_tls_mode": mode}, "traefik_tenant")
+    assert tenant == ("http://127.0.0.1:80" if edge == "off" else "https://127.0.0.1:443")
+
+
+def option(name: str, given: dict[str, Any], role: str = "docker_node") -> Any:
     loader = DataLoader()
     variables = {**given}
-    for file in ("defaults/main.yml", "vars/main.yml"):
-        variables.update(loader.load_from_file(str(ROLE / file), trusted_as_template=True))
+    for file in (ROLES / role).glob("*/main.yml"):
+        if file.parent.name in ("defaults", "vars"):
+            variables.update(loader.load_from_file(str(file), trusted_as_template=True))
     return Templar(loader, variables).template(trust_as_template("{{ %s }}" % name))
