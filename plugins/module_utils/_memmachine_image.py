@@ -26,6 +26,9 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._server_image 
 NAME = "memmachine"
 FACTS = "/opt/memcloud/image.json"
 VERSION = re.compile(r"^0\.([1-4])\.\d+(?:(?:a|b|rc)\d+)?$")
+# What published images before 0.2.3 and builds without git call themselves, whatever they hold.
+PLACEHOLDERS = ("0.1.0", "0.0.0")
+_RELEASE = re.compile(r"\d+(?:\.\d+)*(?:(?:a|b|rc)\d+)?")
 LOCK = "locks/memmachine-%s.txt"
 FILES = (
     "Dockerfile",
@@ -108,12 +111,30 @@ def ensure_memmachine(
         log=log,
     )
     labels = provided.image.labels
+    versions = {name: labels[label] for name, label in LABELS.items() if label in labels}
+    _check_version(wanted, versions.get("memmachine", ""))
     return Built(
         image=provided.image,
         source=provided.source,
         reason=provided.reason,
-        versions={name: labels[label] for name, label in LABELS.items() if label in labels},
+        versions=versions,
         warning="" if locked or provided.source == "pull" else _unlocked(wanted.version),
+    )
+
+
+def _check_version(wanted: Wanted, found: str) -> None:
+    """Stop where a reference leads to another version, which would run under the wanted name.
+
+    :param found: the version that the server in the image says it is, empty without an image.
+    """
+    match = _RELEASE.match(found)
+    if match is None or match.group() in (wanted.version, *PLACEHOLDERS):
+        return
+    raise ImageError(
+        f"The image {wanted.reference} holds MemMachine {found}, not {wanted.version}: write "
+        "{version} in place of the version in platform_images.memmachine, give each version its "
+        f"own reference in memmachine_image_references, or set tenant_version to {match.group()} "
+        "(platform_memmachine_version for tenants without one)."
     )
 
 

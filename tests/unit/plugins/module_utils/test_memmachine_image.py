@@ -115,6 +115,43 @@ def test_an_image_that_is_not_there_yet_has_no_versions(monkeypatch: pytest.Monk
     assert requests.check_mode is True
 
 
+@pytest.mark.parametrize(
+    ("version", "found"),
+    [
+        ("0.3.9", "0.3.9"),
+        ("0.3.9", "0.3.9.dev4+g1a2b3c4"),
+        ("0.4.0rc1", "0.4.0rc1"),
+        # Placeholders, which say nothing.
+        ("0.2.1", "0.1.0"),
+        ("0.1.5", "0.1.0"),
+    ],
+)
+def test_an_image_of_the_version_is_taken(
+    version: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        _memmachine_image, "provide", Requests("pull", {"memcloud.memmachine": found})
+    )
+    built = ensure_memmachine(None, Wanted(version, "pull", "r.example.org/m:1"), FILES)
+    assert built.versions == {"memmachine": found}
+
+
+@pytest.mark.parametrize(
+    ("version", "found"), [("0.3.9", "0.3.8"), ("0.3.9", "0.3.90"), ("0.4.0", "0.4.0rc1")]
+)
+def test_an_image_of_another_version_is_refused(
+    version: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        _memmachine_image, "provide", Requests("pull", {"memcloud.memmachine": found})
+    )
+    with pytest.raises(ImageError) as caught:
+        ensure_memmachine(None, Wanted(version, "pull", "r.example.org/m:1"), FILES)
+    assert f"r.example.org/m:1 holds MemMachine {found}, not {version}" in str(caught.value)
+    assert "platform_images.memmachine" in str(caught.value)
+    assert f"set tenant_version to {found}" in str(caught.value)
+
+
 def test_the_build_knows_what_to_prove(monkeypatch: pytest.MonkeyPatch) -> None:
     requests = Requests()
     monkeypatch.setattr(_memmachine_image, "provide", requests)
@@ -132,6 +169,6 @@ def test_the_build_knows_what_to_prove(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unlocked_build_warns(
     source: str, warned: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_memmachine_image, "provide", Requests(source))
+    monkeypatch.setattr(_memmachine_image, "provide", Requests(source, {}))
     built = ensure_memmachine(None, Wanted("0.3.5", "auto", "r.example.org/m:1"), FILES)
     assert ("no lock file" in built.warning) is warned
