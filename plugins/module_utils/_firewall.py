@@ -14,8 +14,9 @@ import contextlib
 import ipaddress
 import os
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 
@@ -71,7 +72,7 @@ def render(firewall: Firewall) -> str:
     """Return the file for ``nft -f``: it replaces our table in one step, and no other."""
     platform = firewall.platform
     uids = ", ".join(map(str, firewall.host_uids))
-    endpoints, endpoints6 = _by_family(_endpoint(text) for text in firewall.model_endpoints)
+    endpoints, endpoints6 = _by_family(_without_overlaps(map(_endpoint, firewall.model_endpoints)))
     resolvers, resolvers6 = _by_family(
         (address, "") for address in map(_address, firewall.resolvers) if address
     )
@@ -147,7 +148,7 @@ def _set(name: str, kind: str, elements: Iterable[str], *, interval: bool = True
     lines = [f"    set {name} {{", f"        type {kind}"]
     if interval:
         lines.append("        flags interval")
-    # Of two overlapping networks nft wants one; the tables above hold none, but a user may.
+    # Of two overlapping networks nft wants one.
     distinct = sorted(set(elements))
     if distinct:
         lines += ["        auto-merge"] if interval and "." not in kind else []
@@ -167,6 +168,18 @@ def _endpoint(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network,
             "192.168.1.20:11434 or 192.168.1.0/24:11434"
         ) from error
     return network, f" . {port}"
+
+
+def _without_overlaps(
+    entries: Iterable[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, str]],
+) -> Iterator[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, str]]:
+    """Yield the entries with networks that lie in others of their port merged."""
+    ports: dict[tuple[int, str], list[Any]] = {}
+    for network, port in entries:
+        ports.setdefault((network.version, port), []).append(network)
+    for (_version, port), networks in ports.items():
+        for network in ipaddress.collapse_addresses(networks):
+            yield network, port
 
 
 def _address(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:

@@ -30,6 +30,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._variables imp
     PLATFORM,
     Reader,
     absolute_path,
+    endpoint,
     hostname_of,
     known_words,
     networks,
@@ -161,8 +162,8 @@ def parse_platform(variables: Mapping[str, Any]) -> Platform:
         acme_ca_file=reader.text("platform_acme_ca_file"),
         trusted_proxies=networks(reader, "platform_trusted_proxies"),
         model_endpoints=tuple(
-            socket_address(reader, "platform_model_endpoints", endpoint)
-            for endpoint in reader.sequence("platform_model_endpoints")
+            endpoint(reader, "platform_model_endpoints", value)
+            for value in reader.sequence("platform_model_endpoints")
         ),
         manage_hosts_file=reader.boolean("platform_manage_hosts_file"),
         keep_deleted_days=reader.integer("platform_keep_deleted_days", 0, 36500),

@@ -9,7 +9,7 @@ import datetime
 import difflib
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -252,17 +252,31 @@ def networks(reader: Reader, variable: str) -> tuple[str, ...]:
 
 
 def socket_address(reader: Reader, variable: str, value: Any) -> str:
-    host, _colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-        valid = port.isdigit() and 0 < (whole_number(port) or 0) < 65536
-    except ValueError:
-        valid = False
-    if not valid:
+    if not _has_port(value, ipaddress.ip_address):
         raise reader.bad(
             variable, "has %r; write an address and a port as 127.0.0.1:9082" % (value,)
         )
     return str(value)
+
+
+def endpoint(reader: Reader, variable: str, value: Any) -> str:
+    """An address or a network, with a port."""
+    if not _has_port(value, lambda host: ipaddress.ip_network(host, strict=False)):
+        raise reader.bad(
+            variable,
+            "has %r; write an address, or a network, and a port as 192.168.1.20:11434 or "
+            "192.168.1.0/24:11434" % (value,),
+        )
+    return str(value)
+
+
+def _has_port(value: Any, parse: Callable[[str], Any]) -> bool:
+    host, _colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    try:
+        parse(host.strip("[]"))
+    except ValueError:
+        return False
+    return port.isdigit() and 0 < (whole_number(port) or 0) < 65536
 
 
 def absolute_path(reader: Reader, variable: str) -> str:

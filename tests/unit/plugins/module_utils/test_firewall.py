@@ -99,6 +99,15 @@ def test_same_options_give_the_same_rules():
     assert render(dataclasses.replace(FIREWALL, model_endpoints=turned)) == render(FIREWALL)
 
 
+def test_overlapping_endpoints_of_a_port_are_merged():
+    """A set of addresses with ports knows no auto-merge: nft would refuse the whole table."""
+    given = ("192.168.1.0/24:11434", "192.168.1.20:11434", "192.168.1.20:8000", "192.168.1.7/24:80")
+    found = elements(
+        render(dataclasses.replace(FIREWALL, model_endpoints=given)), "model_endpoints"
+    )
+    assert found == ["192.168.1.0/24 . 11434", "192.168.1.0/24 . 80", "192.168.1.20 . 8000"]
+
+
 def test_resolvers_are_read_from_the_nodes_own_files(tmp_path):
     one = tmp_path / "resolv.conf"
     one.write_text("# comment\nnameserver 127.0.0.53\nsearch lan\nnameserver 10.0.0.2\n")

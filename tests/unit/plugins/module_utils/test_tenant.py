@@ -67,6 +67,11 @@ def test_defaults_make_a_tenant() -> None:
     assert acme.api_keys[0].sha256 == SHA256
 
 
+def test_model_endpoints_are_addresses_and_networks() -> None:
+    given = ("192.168.1.20:11434", "192.168.1.0/24:11434", "192.168.1.7/24:80", "[fd00::/8]:443")
+    assert platform(platform_model_endpoints=list(given)).model_endpoints == given
+
+
 def test_defaults_specs_and_known_variables_are_the_same_set() -> None:
     options = yaml.safe_load(SPECS.read_text())["argument_specs"]["main"]["options"]
     assert set(options) == set(KNOWN_VARIABLES)
@@ -363,6 +368,8 @@ BAD_PLATFORMS: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"platform_trusted_proxies": "10.0.0.0/8"}, "platform_trusted_proxies", "must be a list"),
     ({"platform_model_endpoints": ["ollama:11434"]}, "platform_model_endpoints", "an address"),
+    ({"platform_model_endpoints": ["10.0.0.0/24"]}, "platform_model_endpoints", "a network, and a"),
+    ({"platform_model_endpoints": ["10.0.0.0/33:80"]}, "platform_model_endpoints", "10.0.0.0/33"),
     ({"platform_image_source": "docker"}, "platform_image_source", "auto, pull, packages"),
     ({"platform_images": {"postgers": "x"}}, "platform_images", "did you mean postgres?"),
     ({"platform_images": {"postgres": "a b"}}, "platform_images", "reference"),
