@@ -89,8 +89,14 @@ class Converger:
                 "node: run setup_node for it"
             )
         self._remove_absent(os.path.isfile)  # the route first: nothing new arrives
-        self._write_files(drifts)
+        self._make_directories(drifts)
+        # Who reads a file only when it starts is stopped before the file changes: whenever a run
+        # ends, the next one finds the file or its reader not as it should be.
+        read = {path for container in self._desired.containers for path in container.reads}
+        changed = [drift.name for drift in drifts if drift.object == "file"]
+        self._write_files(path for path in changed if path not in read)
         self._stop([n for n, a in todo.items() if a in ("remove", "recreate", "stop", "restart")])
+        self._write_files(path for path in changed if path in read)
         self._parallel(
             self._engine.remove_container,
             [n for n, a in todo.items() if a in ("remove", "recreate")],
@@ -143,12 +149,14 @@ class Converger:
             for written in [w for w in self._written if w == path or w.startswith(path + "/")]:
                 del self._written[written]
 
-    def _write_files(self, drifts: list[Drift]) -> None:
+    def _make_directories(self, drifts: list[Drift]) -> None:
         for directory in self._desired.directories:
             if any(d.object == "directory" and d.name == directory.path for d in drifts):
                 make_directory(directory.path, directory.mode, directory.uid, directory.gid)
+
+    def _write_files(self, paths: Iterable[str]) -> None:
         files = {file.path: file for file in self._desired.files}
-        for path in dict.fromkeys(d.name for d in drifts if d.object == "file"):
+        for path in dict.fromkeys(paths):
             if path not in files:
                 continue
             file = files[path]

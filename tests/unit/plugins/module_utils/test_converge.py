@@ -260,6 +260,29 @@ def test_a_changed_limit_is_set_on_the_living_container(node, desired):
     assert node.engine.calls == [("update", "mc-acme-db")]
 
 
+@pytest.mark.parametrize("ends_in", ["stop", "start"])
+def test_a_run_that_ends_before_a_reader_read_is_finished_by_the_next(
+    node, desired, tmp_path, monkeypatch, ends_in
+):
+    path = str(tmp_path / "dir" / "plain")
+    app = dataclasses.replace(desired.containers[1], reads=(path,))
+    file = dataclasses.replace(desired.files[0], content="another\n")
+    changed = dataclasses.replace(
+        desired, containers=(desired.containers[0], app), files=(file, desired.files[1])
+    )
+
+    def end(*_given):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(node.engine, ends_in, end)
+        node.converge(changed)
+    node.converge(changed)
+    assert ("start", APP) in node.engine.calls
+    assert (tmp_path / "dir" / "plain").read_text() == "another\n"
+    assert node.plan(changed) == []
+
+
 def test_a_changed_command_makes_a_new_container(node, desired):
     other = dataclasses.replace(desired.containers[0], command=("other",))
     changed = dataclasses.replace(desired, containers=(other, desired.containers[1]))
