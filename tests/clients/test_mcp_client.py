@@ -39,15 +39,17 @@ class Wire:
         return [s for m, s in self.answers if m == method and s not in (307, 308)]
 
 
-def headers(door: Door, story: Story) -> dict[str, str]:
+def headers(door: Door, story: Story | None) -> dict[str, str]:
     """Key, and where the memories belong."""
-    place = {"org-id": story.org, "proj-id": story.project, "user-id": "u1"}
+    place = {"org-id": story.org, "proj-id": story.project, "user-id": "u1"} if story else {}
     return {**place, "Authorization": f"Bearer {door.key}"} if door.key else place
 
 
 @asynccontextmanager
-async def session(door: Door, story: Story, path: str, wire: Wire) -> AsyncIterator[ClientSession]:
-    """An initialised MCP session."""
+async def session(
+    door: Door, story: Story | None, path: str, wire: Wire
+) -> AsyncIterator[ClientSession]:
+    """An initialised MCP session, in the story's project or in none that is named."""
     client = httpx2.AsyncClient(
         headers=headers(door, story),
         timeout=httpx2.Timeout(30.0, read=READ_SECONDS),
@@ -106,6 +108,27 @@ def test_mcp_adds_searches_and_deletes(door: Door, story: Story, path: str) -> N
             deleted = await call(mcp, "delete_memory", episodic_memory_uids=uids)
             assert deleted["status"] == 200
             assert episodes(await call(mcp, "search_memory", query=story.question)) == []
+
+    play(scene)
+
+
+def test_without_a_project_memories_are_in_one_that_is_the_same_everywhere(
+    door: Door, story: Story
+) -> None:
+    async def scene() -> None:
+        async with session(door, None, "/mcp/", Wire()) as mcp:
+            await call(mcp, "add_memory", content=story.sentence)
+            found = episodes(await call(mcp, "search_memory", query=story.question))
+            mine = [episode["uid"] for episode in found if episode["content"] == story.sentence]
+            assert mine
+            place = {"org_id": "mcp-universal", "project_id": "mcp-user-0x6d656d636c64"}
+            async with httpx2.AsyncClient(headers=headers(door, None), verify=door.tls()) as http:
+                answer = await http.post(
+                    f"{door.url}/api/v2/memories/search",
+                    json={**place, "query": story.question},
+                )
+            assert answer.status_code == 200 and story.sentence in answer.text
+            await call(mcp, "delete_memory", episodic_memory_uids=mine)
 
     play(scene)
 

@@ -7,7 +7,8 @@ The server's C(main) runs unchanged. What differs from starting it directly: it 
 any moment and within a bound: requests are answered, MCP streams, which have no end, are cut; it
 believes the edge about the scheme of a request, so that its redirects keep https; it waits for a
 PostgreSQL that is still starting, without which it would end and be started once more; the garbage
-collector rests until the server is up.
+collector rests until the server is up; MCP clients that name no project find theirs again wherever
+the server runs.
 
 C(check FILE) loads a configuration with the server's own loader instead, and says what is wrong.
 """
@@ -28,6 +29,7 @@ import signal
 import struct
 import sys
 import urllib.parse
+import uuid
 
 HOME = os.path.dirname(os.path.abspath(__file__))
 # The build puts it here where the lean way would not be the same.
@@ -40,6 +42,9 @@ DATABASE_SECONDS = 20.0
 ANSWER_SECONDS = 2.0
 # What PostgreSQL says while it is starting: cannot_connect_now.
 STARTING = b"57P03"
+# The server names the project of MCP clients that name none by the address of its network card,
+# mcp-user-0x…: a container has another one wherever it is moved. The same for all, instead.
+MCP_NODE = 0x6D656D636C64
 LOG_FILE = "/tmp/memmachine.log"
 SERVER_PACKAGES = ("memmachine_server", "memmachine")
 SETTINGS = {
@@ -171,6 +176,7 @@ def serve() -> None:
     """Run the server until it is told to stop."""
     os.environ.setdefault("HOST", "0.0.0.0")
     os.environ.setdefault("PORT", "8080")
+    uuid._node = MCP_NODE
     adapt_uvicorn()
     application = importlib.import_module(server_package() + ".server.app")
     application.main()
