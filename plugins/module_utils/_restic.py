@@ -61,6 +61,13 @@ _FORBIDDEN = (
     "retention",
 )
 _FULL = ("no space left", "disk quota")
+_DAMAGED = (
+    "ciphertext verification failed",
+    "invalid data returned",
+    "wrong data returned",
+    "invalid hash",
+    "not found in repository",
+)
 _NO_SSH = ('"ssh": executable file not found',)
 # ssh says one after the other, and restic may end between them.
 _UNKNOWN_HOST = (
@@ -80,6 +87,10 @@ class NoRepository(RepositoryError):
 
 class Refused(RepositoryError):
     """The place does not let these credentials do it."""
+
+
+class Damaged(RepositoryError):
+    """What it holds is not what was stored there."""
 
 
 class Repository:
@@ -211,14 +222,17 @@ class Repository:
         try:
             return self._run("dump", "--no-lock", point, "/" + MANIFEST).encode()
         except RepositoryError as error:
-            if not _says(error, ("cannot dump", "not found", "path ")):
+            if not _says(error, ("not found in snapshot",)):
                 raise
             raise RepositoryError(
                 f"{self._owner}: restore point {point} is incomplete: it has no manifest"
             ) from error
 
     def restore(self, point: str, directory: str) -> None:
-        """Write a restore point's files into a directory."""
+        """Write a restore point's files into a directory.
+
+        :raises Damaged: when restic says that its data are not what was stored.
+        """
         self._run("restore", "--no-lock", point, "--target", directory)
 
     # -- care ---------------------------------------------------------------------------------
@@ -339,6 +353,8 @@ class Repository:
         opening = "unable to open config file" in lower or "is there a repository" in lower
         if opening and any(word in lower for word in _NO_REPOSITORY):
             return NoRepository(f"{self._owner}: there are no restore points in {self.url}: {text}")
+        if any(word in lower for word in _DAMAGED):
+            return Damaged(text)
         return RepositoryError(text)
 
     def _without_names(self, said: str) -> str:

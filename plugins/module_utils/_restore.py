@@ -18,7 +18,12 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job, embedder_of
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import Operation
-from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import LATEST, Repository
+from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import (
+    LATEST,
+    Damaged,
+    Repository,
+    RepositoryError,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restore_point import (
     checksums,
     count_differences,
@@ -80,8 +85,14 @@ def fetch(job: Job, repository: Repository, point: str, manifest: Mapping[str, A
     try:
         repository.restore(point, directory)
         problems = damaged(manifest, checksums(directory))
-    except MemcloudError as error:
+    except Damaged as error:
         problems = [str(error)]
+    except RepositoryError as error:
+        raise MemcloudError(
+            f"{job.name}: restore point {point} could not be read: {error}. The tenant was not "
+            "touched: run this again. If it stays so, check_backups says whether the repository "
+            "is whole"
+        ) from error
     if problems:
         raise MemcloudError(
             f"{job.name}: restore point {point} is damaged: {'; '.join(problems[:5])}. The tenant "

@@ -22,6 +22,11 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils import (
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import operate
+from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import (
+    Damaged,
+    Refused,
+    RepositoryError,
+)
 
 sys.path.insert(0, os.path.dirname(__file__))
 import tenant_data
@@ -279,6 +284,29 @@ def test_a_damaged_point_is_named_and_the_tenant_goes_on(world):
     answer = act(world, _restore.Restore(), force=True)
     assert "error" in answer
     assert not [name for name in names(world) if name.startswith("stop")]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (Damaged("acme: restic restore: ciphertext verification failed"), "take an older point"),
+        (RepositoryError("acme: restic restore: i/o timeout"), "could not be read"),
+        (RepositoryError("acme: restic restore: no space left on device"), "could not be read"),
+        (Refused("acme: restic restore: access denied"), "could not be read"),
+    ],
+)
+def test_an_older_point_is_named_only_where_this_one_is_damaged(world, monkeypatch, error, words):
+    act(world, _backup.Backup())
+
+    def fails(*_arguments):
+        raise error
+
+    monkeypatch.setattr(_restore.Repository, "restore", fails)
+    for operation, params in ((_restore.Restore(), {"force": True}), (_verify.Verify(), {})):
+        told = act(world, operation, **params)["error"]
+        assert words in told
+        assert ("damaged" in told) is ("older" in told) is isinstance(error, Damaged)
+        assert not [name for name in names(world) if name.startswith("stop")]
 
 
 def test_another_root_key_is_named(world):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils import _restic
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import (
+    Damaged,
     NoRepository,
     Refused,
     Repository,
@@ -115,10 +116,40 @@ def test_a_damaged_repository_is_found(place: Place) -> None:
             pack.chmod(0o600)
             pack.write_bytes(b"x" * pack.stat().st_size)
     repository = place.repository()
-    with pytest.raises(RepositoryError):
+    with pytest.raises(Damaged):
         repository.restore(point, str(place.target))
+    with pytest.raises(Damaged):
+        repository.manifest(point)
     with pytest.raises(RepositoryError):
         repository.check("100%")
+
+
+def test_a_point_without_a_manifest_is_incomplete(place: Place) -> None:
+    (place.point / "manifest.json").unlink()
+    point = place.stored()
+    with pytest.raises(RepositoryError, match="is incomplete: it has no manifest"):
+        place.repository().manifest(point)
+
+
+# What restic 0.14 says.
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("ignoring error for /store: ciphertext verification failed", Damaged),
+        ("Fatal: load <index/0fd2c1da69>: invalid data returned", Damaged),
+        ("ignoring error for /: id 218217d8ed not found in repository", Damaged),
+        ("ignoring error for /store: write /w/point/store: no space left on device", None),
+        ("Load(<data/9ad2>, 9, 0) failed: Get http://s3/x: dial tcp: i/o timeout", None),
+        ("cannot dump file: client.GetObject: dial tcp: lookup s3: no such host", None),
+        ("client.GetObject: The request signature we calculated does not match", None),
+        ("ignoring error for /store: StreamPack: Access Denied.", Refused),
+    ],
+)
+def test_what_cannot_be_read_now_is_not_called_damaged(
+    place: Place, said: str, kind: type[RepositoryError] | None
+) -> None:
+    error = place.repository()._error("restore", f"{said}\nFatal: There were 1 errors\n")
+    assert type(error) is (kind or RepositoryError)
 
 
 def test_forgotten_points_are_gone(place: Place) -> None:
