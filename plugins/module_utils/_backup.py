@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
-from ansible_collections.memcloud.memmachine.plugins.module_utils._files import disk_usage
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import (
     Job,
     as_recorded,
@@ -25,6 +24,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._operation imp
     DEPARTED,
     Operation,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._reservation import (
+    reserve,
+    volume_bytes,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import Repository
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restore_point import (
     DUMP,
@@ -34,6 +37,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._restore_point
     total,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._retention import due_in
+from ansible_collections.memcloud.memmachine.plugins.module_utils._storage_place import is_local
 from ansible_collections.memcloud.memmachine.plugins.module_utils._stores import (
     Session,
     check_store,
@@ -42,8 +46,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._stores import
     wait_for_postgres,
 )
 
-# Room that must be left when a restore point has been put together.
-_SPARE_BYTES = 256 * 1024**2
 # How a Neo4j ends that was asked to stop.
 _CLEAN_ENDS = (0, 143)
 _SERVERS = {"postgres": "memcloud.postgres.version", "neo4j": "memcloud.neo4j.version"}
@@ -71,15 +73,12 @@ def check_backup(job: Job) -> None:
                 f"{job.name}: container {job.container(role)} is missing, so there is nothing to "
                 "back up: run deploy_tenant for it"
             )
-    paths = [job.volume_path(role) for role in ("postgres", "neo4j")]
-    needed = sum(disk_usage(path) for path in paths) + _SPARE_BYTES
-    free = shutil.disk_usage(job.state.data_dir).free
-    if free < needed:
-        raise MemcloudError(
-            f"{job.name}: {free // 1024**2} MiB are free below {job.state.data_dir} on its node, a "
-            f"restore point needs {needed // 1024**2} MiB while it is put together: make room and "
-            "run again. Nothing was touched"
-        )
+    size = sum(volume_bytes(job).values())
+    needed = {job.state.data_dir: size}
+    url = repository_of(job).url
+    if is_local(url) and (job.record.get("restore_point") or {}).get("url") != url:
+        needed[url] = size  # later points share most of their data with the first
+    reserve(job, needed)
     begun_anew(job)
 
 

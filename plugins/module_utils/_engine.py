@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import socket
 import struct
 import threading
@@ -130,6 +131,10 @@ class Engine:
             return str(self.client.inspect_image(reference)["Id"])
         except docker.errors.ImageNotFound:
             return None
+
+    def volumes_directory(self) -> str:
+        """Where the volumes are on the node's disk."""
+        return os.path.join(str(self.client.info()["DockerRootDir"]), "volumes")
 
     def inspect(self, name: str) -> dict[str, Any] | None:
         """One container, or None."""

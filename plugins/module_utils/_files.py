@@ -171,6 +171,13 @@ def disk_usage(directory: str, without: Collection[str] = ()) -> int:
     return total
 
 
+def existing(path: str) -> str:
+    """A path, or the nearest directory above it that there is."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return path
+
+
 def remove_tree(path: str) -> None:
     """Remove a file, a link, or a directory with all that is in it, if there is one."""
     if os.path.isdir(path) and not os.path.islink(path):

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import existing
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inspect import UnixConnection
 
 CONFIGURATION = "/etc/memcloud"
@@ -135,9 +136,7 @@ def check_disk(node: str, paths: Iterable[str], least: int) -> int:
 
 
 def _free(path: str) -> int:
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    return shutil.disk_usage(path).free
+    return shutil.disk_usage(existing(path)).free
 
 
 def missing_packages(*, engine: bool) -> list[str]:

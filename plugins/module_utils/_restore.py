@@ -18,6 +18,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job, embedder_of
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import Operation
+from ansible_collections.memcloud.memmachine.plugins.module_utils._reservation import reserve
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import (
     LATEST,
     Damaged,
@@ -25,6 +26,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import
     RepositoryError,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restore_point import (
+    DUMP,
     checksums,
     count_differences,
     damaged,
@@ -36,8 +38,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._stores import
     Session,
     fill_volumes,
 )
-
-_SPARE_BYTES = 256 * 1024**2
 
 
 def choose(job: Job, target: Mapping[str, Any]) -> tuple[Repository, str, dict[str, Any]]:
@@ -62,18 +62,14 @@ def _choose(job: Job, target: Mapping[str, Any]) -> tuple[Repository, str, dict[
         known = {"tenant": str(source), "uid": str(job.params["source_uid"])}
     images = job.node.facts(target, job.record, 0).images
     reasons = refusals(manifest, target, known, server_versions(job, images))
-    size = sum(int(part["bytes"]) for part in manifest["parts"].values())
-    free = shutil.disk_usage(job.state.data_dir).free
-    if free < 2 * size + _SPARE_BYTES:
-        reasons.append(
-            f"{free // 1024**2} MiB are free on the node, "
-            f"{(2 * size + _SPARE_BYTES) // 1024**2} MiB are needed: make room"
-        )
     if reasons:
         raise MemcloudError(
             f"{job.name}: restore point {point} cannot be restored: {'; '.join(reasons)}. "
             "Nothing was touched"
         )
+    size = sum(int(part["bytes"]) for part in manifest["parts"].values())
+    loaded = size + int(manifest["parts"][DUMP]["bytes"])  # indexes are not in a dump
+    reserve(job, {job.state.data_dir: size, job.engine.volumes_directory(): loaded})
     return repository, point, manifest
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -43,6 +42,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import 
     PROBE_ORGANISATION,
     PROBE_PROJECT,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._reservation import (
+    reserve,
+    volume_bytes,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._stores import (
     dump_postgres,
     dump_store,
@@ -55,8 +58,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._update_data i
     write_memories,
 )
 
-# Room that must be left beside what is written.
-_SPARE_BYTES = 512 * 1024**2
 # Attempts to export a tenant while its clients go on, and how long one may have taken to be made
 # once more while they wait, unasked.
 _LIVE = 3
@@ -105,20 +106,6 @@ def _must_run(job: Job, what: str) -> None:
         )
 
 
-def _check_room(job: Job, needed: int) -> None:
-    free = shutil.disk_usage(job.state.data_dir).free
-    if free < needed + _SPARE_BYTES:
-        raise MemcloudError(
-            f"{job.name}: {free // 1024**2} MiB are free below {job.state.data_dir} on the node, "
-            f"{(needed + _SPARE_BYTES) // 1024**2} MiB are needed: make room. Nothing was touched"
-        )
-
-
-def _database_bytes(job: Job) -> int:
-    with database_up(job):
-        return int(sql(job, "SELECT pg_database_size('memmachine')"))
-
-
 class Export(Operation):
     """Writes a tenant's portable archive on its node."""
 
@@ -127,7 +114,11 @@ class Export(Operation):
     def check(self, job: Job) -> None:
         """The tenant runs, and there is room."""
         _must_run(job, "an export")
-        _check_room(job, 2 * _database_bytes(job))
+        sizes = volume_bytes(job)
+        needed = 2 * sizes["postgres"]  # lines, and the archive
+        if job.params.get("native"):  # the store's copy, both dumps, and the archive
+            needed += 2 * sizes["postgres"] + 3 * sizes["neo4j"]
+        reserve(job, {job.state.data_dir: needed})
 
     def run(self, job: Job) -> dict[str, Any]:
         """Memories through the server's own interface while it serves, then the native dumps."""
@@ -230,8 +221,10 @@ class Import(Operation):
                 f"{manifest['version']}: import it into a tenant of that version or a newer one. "
                 "Nothing was touched"
             )
-        sizes = sum(int(entry["bytes"]) for entry in manifest["files"].values())
-        _check_room(job, 4 * sizes)
+        sizes = {name: int(entry["bytes"]) for name, entry in manifest["files"].items()}
+        grown = 4 * sum(sizes.values())
+        place = {job.state.data_dir: sizes[MEMORIES], job.engine.volumes_directory(): grown}
+        reserve(job, place)
         if job.params.get("force") or _cursor(job, manifest).begun:
             return
         with database_up(job):
@@ -314,7 +307,11 @@ class Reembed(Operation):
     def check(self, job: Job) -> None:
         """The tenant runs, the new model answers, and there is room for both."""
         _must_run(job, "moving to another embedding model")
-        _check_room(job, 4 * _database_bytes(job))
+        sizes = volume_bytes(job)
+        before, after = job.record["embedder"]["dimensions"], embedder_of(job.tenant)["dimensions"]
+        grown = int(sum(sizes.values()) * max(1, after / before))
+        places = {job.state.data_dir: sizes["postgres"], job.engine.volumes_directory(): grown}
+        reserve(job, places)
         job.node.try_first(job.tenant, job.secrets)
 
     def run(self, job: Job) -> dict[str, Any]:

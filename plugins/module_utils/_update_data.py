@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +23,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._desired impor
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import EngineError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
-from ansible_collections.memcloud.memmachine.plugins.module_utils._files import disk_usage
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job, as_recorded
 from ansible_collections.memcloud.memmachine.plugins.module_utils._memory_api import (
     MemoryServer,
@@ -39,9 +37,11 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._portable_impo
     import_memories,
     prove_import,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._reservation import (
+    reserve,
+    volume_bytes,
+)
 
-# Room that stays free beside a copy.
-_SPARE_BYTES = 1024**3
 _START_SECONDS = 60.0
 # How often an export is repeated when semantic memory worked on something meanwhile, and how long
 # it is given to come to rest where nobody stores anything more.
@@ -76,16 +76,10 @@ def database_up(job: Job) -> Iterator[None]:
 
 
 def check_room(job: Job) -> None:
-    """Raise unless the node has room for a second generation of the tenant's data."""
-    paths = [job.volume_path(role) for role in DATABASES]
-    needed = sum(disk_usage(path) for path in paths) + _SPARE_BYTES
-    free = shutil.disk_usage(paths[0]).free
-    if free < needed:
-        raise MemcloudError(
-            f"{job.name}: this update works on a copy of the tenant's databases, for which "
-            f"{needed // 1024**2} MiB must be free on its node and {free // 1024**2} MiB are: make "
-            "room and run it again. Nothing was touched"
-        )
+    """Raise unless the node has room for a second generation of the tenant's data, and a dump."""
+    sizes = volume_bytes(job)
+    copies = {job.engine.volumes_directory(): sum(sizes.values())}
+    reserve(job, {**copies, job.state.data_dir: sizes["postgres"]})
 
 
 def copy_data(job: Job, trial: Mapping[str, Any], roles: Sequence[str]) -> None:

@@ -38,6 +38,9 @@ class FakeEngine:
     def volumes(self, platform, owners=None):
         return list(self.found_volumes.values())
 
+    def volumes_directory(self):
+        return self.volumes_dir
+
     def inspect(self, name):
         return self.found_containers.get(name)
 

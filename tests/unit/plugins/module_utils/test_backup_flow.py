@@ -15,6 +15,7 @@ import sys
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils import (
     _backup,
+    _reservation,
     _restore,
     _stores,
     _verify,
@@ -80,6 +81,7 @@ def world(node, monkeypatch, tmp_path):
     volumes = tmp_path / "volumes"
     node.engine.volumes_dir = str(volumes)
     monkeypatch.setattr(FakeSession, "counted", COUNTS)
+    monkeypatch.setattr(_reservation, "LEAST_FREE", 0)
     for module in (_backup, _restore, _verify):
         monkeypatch.setattr(module, "Session", FakeSession)
     for module in (_backup, _restore):
@@ -198,7 +200,7 @@ def test_a_tenant_that_is_stopped_stays_so(world):
     ("break_it", "words"),
     [
         (lambda w, m: w.engine.remove_container("mc-acme-neo4j"), "run deploy_tenant"),
-        (lambda w, m: m.setattr(_backup, "_SPARE_BYTES", 10**18), "make room"),
+        (lambda w, m: m.setattr(_reservation, "LEAST_FREE", 10**18), "make room"),
         (lambda w, m: (w.data_dir / "backups").write_text(""), "restic"),
     ],
 )
