@@ -65,6 +65,13 @@ def _repository(job: Job, which: str) -> Repository:
     return Repository(job.name, access, scratch)
 
 
+def never_ran(job: Job) -> bool:
+    """Whether nothing can be stored in a tenant yet: none of its servers was ever started."""
+    if "embedder" in job.record:
+        return False
+    return not os.path.isdir(os.path.join(job.volume_path("neo4j"), "neo4j"))
+
+
 def check_backup(job: Job) -> None:
     """Raise when a restore point cannot be taken: nothing there, no room, no repository."""
     for role in ("postgres", "neo4j"):
@@ -263,7 +270,9 @@ class Backup(Operation):
     of_every_tenant = True
 
     def settled(self, job: Job) -> str:
-        """With C(due): nothing is to be done while the newest point is young enough."""
+        """There is nothing to back up; with C(due), or the newest point is young enough."""
+        if never_ran(job):
+            return "never ran, there is nothing to back up"
         if not job.params.get("due"):
             return ""
         newest: Mapping[str, Any] = job.record.get("restore_point") or {}
@@ -295,16 +304,19 @@ class Depart(Operation):
     moves_on = True
 
     def check(self, job: Job) -> None:
-        """As for a restore point."""
-        check_backup(job)
+        """As for a restore point; a tenant that never ran needs none."""
+        if not never_ran(job):
+            check_backup(job)
 
     def run(self, job: Job) -> dict[str, Any]:
         """Nothing is written between this restore point and the tenant's next life."""
-        taken = take_restore_point(job, "move", resume=False)
+        taken = None if never_ran(job) else take_restore_point(job, "move", resume=False)
         # Told to come again, never woken here; resume_tenant brings it back if it has to.
         job.tenant = dict(job.tenant, state="suspended")
         job.bring(as_recorded(job.tenant, job.record))
         job.record[DEPARTED] = now()
+        if taken is None:
+            return {"message": "never ran, so there are no memories to take along"}
         return {
             "restore_point": taken,
             "message": f"stopped; restore point {taken['id']} of {taken['memories']} memories"

@@ -193,6 +193,8 @@ class TenantDoctor:
         if not hours:
             return
         point = self._record.get("restore_point") or {}
+        if not point and "embedder" not in self._record:
+            return  # it never ran: there is nothing to back up
         since = point.get("taken") or self._record.get("created")
         if not since:
             return

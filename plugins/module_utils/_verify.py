@@ -17,6 +17,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ansible_collections.memcloud.memmachine.plugins.module_utils._backup import (
+    never_ran,
+    repository_of,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._converge import (
     Converger,
     image_ids,
@@ -33,6 +37,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import addresses_of
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import Operation
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import Found
+from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import NoRepository
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restore import choose, fetch
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restore_point import (
     count_differences,
@@ -77,6 +82,18 @@ class Verify(Operation):
     name = "verify"
     of_every_tenant = True
     touches = False
+
+    def settled(self, job: Job) -> str:
+        """A tenant that never ran here may still have points: of a node that was lost."""
+        if not never_ran(job):
+            return ""
+        repository = repository_of(job)
+        try:
+            repository.open()
+            points = repository.points()
+        except NoRepository:
+            points = []
+        return "" if points else "never ran, so it has no restore points"
 
     def check(self, job: Job) -> None:
         """There is a point, and it may be restored here."""

@@ -171,6 +171,19 @@ def test_a_move_says_what_it_would_do(world: World) -> None:
     assert world.entry("acme")["tenant_node"] == "node1"
 
 
+def test_a_tenant_that_never_ran_moves_by_its_entry_alone(world: World) -> None:
+    departed = {"acme": {"changed": True, "message": "never ran"}}
+    status, output = world.play(
+        "playbooks/move_tenant.yml",
+        *("-e", "tenant=acme", "-e", "node=node2"),
+        tenant_plan={},
+        depart=departed,
+    )
+    assert status == 0, output
+    assert world.entry("acme")["tenant_node"] == "node2"
+    assert [what for what, _names in world.calls()] == ["tenant_plan", "depart", "tenant_plan"]
+
+
 def test_an_import_says_what_it_would_do(world: World) -> None:
     archive = world.directory / "acme.tar.gz"
     archive.write_text("")

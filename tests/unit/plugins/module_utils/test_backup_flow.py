@@ -381,6 +381,33 @@ def test_a_departed_tenant_is_not_brought_back_by_the_way(world):
     assert world.plan("acme")["acme"].drift == []
 
 
+def test_a_tenant_that_never_ran_has_nothing_to_back_up(world):
+    assert world.converge("acme", "globex", tenant_state="paused")["globex"].error == ""
+    paused = {"name": "globex", "uid": "1" * 8 + "abcdef01", "state": "paused"}
+    answer = act(world, _backup.Backup(), **paused)
+    assert not answer["changed"]
+    assert answer["message"] == "never ran, there is nothing to back up"
+    answer = act(world, _verify.Verify(), **paused)
+    assert not answer["changed"]
+    assert answer["message"] == "never ran, so it has no restore points"
+    assert names(world) == []
+    answer = act(world, _backup.Depart(), **paused)
+    assert answer["message"] == "never ran, so there are no memories to take along"
+    assert "restore_point" not in answer
+    assert "departed" in world.record("globex")
+    assert not [name for name in names(world) if name.startswith("start")]
+
+
+def test_points_of_a_tenant_that_never_ran_here_are_verified(world):
+    act(world, _backup.Backup())
+    path = world.data_dir / "tenants/acme/state.json"
+    record = {k: v for k, v in world.record("acme").items() if k not in ("embedder", "proved")}
+    path.write_text(json.dumps(record))
+    shutil.rmtree(world.engine.volumes_dir)
+    answer = act(world, _verify.Verify(), restore_point="beef1234")
+    assert "there is no restore point beef1234" in answer["error"]
+
+
 def test_a_departure_that_fails_leaves_the_tenant_where_it_is(world, monkeypatch):
     def full(*_arguments):
         raise MemcloudError("acme: the disk is full")

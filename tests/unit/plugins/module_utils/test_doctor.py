@@ -76,6 +76,15 @@ def change_record(deployed, **values):
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
+def test_a_tenant_that_never_ran_needs_no_restore_point(deployed):
+    change_record(deployed, created=ago(100), asleep=ago(100))
+    path = deployed.data_dir / "tenants/acme/state.json"
+    record = json.loads(path.read_text())
+    del record["embedder"]
+    path.write_text(json.dumps(record))
+    assert "restore points" not in tenant_findings(deployed)
+
+
 def test_a_tenant_as_it_should_be_has_no_finding(deployed):
     change_record(deployed, restore_point={"taken": ago(1)})
     assert tenant_findings(deployed) == {}
