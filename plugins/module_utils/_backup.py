@@ -46,8 +46,12 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._stores import
     wait_for_postgres,
 )
 
-# How a Neo4j ends that was asked to stop.
-_CLEAN_ENDS = (0, 143)
+# What Neo4j prints when it is up, and when it begins to stop; the latter not when it was still
+# starting, in which case it ends with 0 as well, and leaves the store unrecovered.
+_STARTED, _STOPPING = "Started.", "Stopping..."
+_LOG_LINES = 1000
+# For a Neo4j that has a store to put right: to come up, and to write it all when it stops.
+_START_SECONDS, _STOP_SECONDS = 180.0, 180
 _SERVERS = {"postgres": "memcloud.postgres.version", "neo4j": "memcloud.neo4j.version"}
 
 
@@ -207,7 +211,7 @@ class Held:
             job.drain()
             session = Session(job.engine, job.container("postgres"))
             snapshot = session.snapshot()
-            job.stop("neo4j")
+            _stop_neo4j(job)
         with job.step("copy"):
             copy_store(job.volume_path("neo4j"), point)
         if self._resume:
@@ -231,10 +235,9 @@ class _Stopped:
     def begin(self, point: str) -> tuple[str, Session]:
         """Copy the store of the stopped Neo4j, start PostgreSQL alone."""
         job = self._job
-        neo4j = (job.engine.inspect(job.container("neo4j")) or {}).get("State") or {}
-        if neo4j.get("Running") or neo4j.get("ExitCode") not in _CLEAN_ENDS:
+        if not _ended_well(job):
             with job.step("quiesce"):
-                _recover_neo4j(job)
+                _stop_neo4j(job)
         with job.step("copy"):
             copy_store(job.volume_path("neo4j"), point)
         postgres = job.container("postgres")
@@ -252,15 +255,40 @@ class _Stopped:
             self._job.stop("postgres")
 
 
-def _recover_neo4j(job: Job) -> None:
-    """Let a Neo4j that did not end by itself bring its store in order."""
+def _stop_neo4j(job: Job) -> None:
+    """Stop Neo4j with a store that can be copied; one that had to be killed puts it right first."""
+    job.stop("neo4j")
+    if _ended_well(job):
+        return
     name = job.container("neo4j")
     job.engine.start(name)
-    for _second in range(120):
-        if "Started." in job.engine.logs(name, 3):
-            break
-        time.sleep(1)
-    job.stop("neo4j")
+    deadline = time.monotonic() + _START_SECONDS
+    while _STARTED not in _said(job, _state(job)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    job.engine.stop(name, _STOP_SECONDS)
+    if not _ended_well(job):
+        raise MemcloudError(
+            f"{job.name}: Neo4j does not stop in order (container {name}, exit code "
+            f"{_state(job).get('ExitCode')}), so its store cannot be copied; its last lines: "
+            f"{job.engine.logs(name, 8).strip()[-1200:]}"
+        )
+
+
+def _ended_well(job: Job) -> bool:
+    """Whether Neo4j stands still with a store that needs no recovery."""
+    state = _state(job)
+    ended = not state.get("Running") and state.get("ExitCode") == 0
+    return ended and _STOPPING in _said(job, state)
+
+
+def _said(job: Job, state: Mapping[str, Any]) -> str:
+    """What Neo4j has printed since it was started last."""
+    since = str(state.get("StartedAt") or "")
+    return job.engine.logs(job.container("neo4j"), _LOG_LINES, since)
+
+
+def _state(job: Job) -> Mapping[str, Any]:
+    return (job.engine.inspect(job.container("neo4j")) or {}).get("State") or {}
 
 
 class Backup(Operation):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import io
 import json
@@ -12,6 +13,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -341,10 +343,14 @@ class Engine:
             raise EngineError(f"container {name}: {command[0]} ended with {code}: {said}")
         return printed.getvalue()
 
-    def logs(self, name: str, lines: int = 15) -> str:
-        """The last lines a container printed."""
+    def logs(self, name: str, lines: int = 15, since: str = "") -> str:
+        """The last lines a container printed.
+
+        :param since: none of before this moment, which is written as the engine writes them.
+        """
+        given = {"since": _seconds(since)} if since else {}
         try:
-            return str(self.client.logs(name, tail=lines).decode("utf-8", "replace"))
+            return str(self.client.logs(name, tail=lines, **given).decode("utf-8", "replace"))
         except docker.errors.DockerException:
             return ""
 
@@ -494,6 +500,12 @@ def _mount(mount: Any) -> dict[str, Any]:
     if mount.type == "bind":
         entry["BindOptions"] = {"Propagation": "rprivate"}
     return entry
+
+
+def _seconds(moment: str) -> float:
+    """A moment such as 2026-11-22T16:23:58.530123456Z in seconds since 1970."""
+    whole, _dot, fraction = moment.rstrip("Z").partition(".")
+    return calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + float(f"0.{fraction}")
 
 
 def _endpoint(container: Container, index: int) -> dict[str, Any]:

@@ -44,8 +44,8 @@ class FakeEngine:
     def inspect(self, name):
         return self.found_containers.get(name)
 
-    def logs(self, name, lines=15):
-        return "last words"
+    def logs(self, name, lines=15, since=""):
+        return "last words\nStarted.\nStopping...\nStopped."
 
     def create_network(self, owner, network):
         self.calls.append(("create_network", network.name))

@@ -196,6 +196,94 @@ def test_a_tenant_that_is_stopped_stays_so(world):
     ]
 
 
+class Neo4j:
+    """How often Neo4j has to be started until it ends in order, and what it says then."""
+
+    def __init__(self, world, monkeypatch, starts, killed):
+        self.engine = world.engine
+        self.starts = starts
+        self.killed = killed
+        self.began = 0
+        self.real = world.engine.start, world.engine.stop
+        monkeypatch.setattr(world.engine, "start", self.start)
+        monkeypatch.setattr(world.engine, "stop", self.stop)
+        monkeypatch.setattr(world.engine, "logs", self.logs)
+        monkeypatch.setattr(_backup.time, "sleep", lambda seconds: None)
+
+    @property
+    def state(self):
+        return self.engine.found_containers["mc-acme-neo4j"]["State"]
+
+    def start(self, name):
+        self.real[0](name)
+        if name == "mc-acme-neo4j":
+            self.began += 1
+            self.state["StartedAt"] = f"start {self.began}"
+
+    def stop(self, name, timeout):
+        since = self.state.get("StartedAt")
+        self.real[1](name, timeout)
+        if name == "mc-acme-neo4j":
+            bad = self.killed and self.began < self.starts
+            self.state.update(StartedAt=since, ExitCode=137 if bad else 0)
+
+    def logs(self, name, lines=15, since=""):
+        if since != f"start {self.began}":
+            return "Started.\nStopping...\nStopped."  # of an earlier life
+        if self.began < self.starts:
+            return "Stopped."
+        return "Started.\nStopping...\nStopped."
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_neo4j_that_did_not_end_in_order_is_recovered_before_it_is_copied(
+    world, monkeypatch, killed
+):
+    neo4j = Neo4j(world, monkeypatch, 2, killed)
+    neo4j.start("mc-acme-neo4j")
+    answer = act(world, _backup.Backup())
+    assert "error" not in answer
+    done = [name for name in names(world) if name.endswith("neo4j") or name.startswith("dump")]
+    assert done == [
+        "stop mc-acme-neo4j",
+        "start mc-acme-neo4j",
+        "stop mc-acme-neo4j",
+        "start mc-acme-neo4j",
+        "dump 00000003-1",
+    ]
+    assert not world.plan("acme")["acme"].drift
+
+
+def test_a_stopped_neo4j_that_did_not_end_in_order_is_recovered_too(world, monkeypatch):
+    neo4j = Neo4j(world, monkeypatch, 2, False)
+    neo4j.start("mc-acme-neo4j")
+    for role in ("app", "neo4j", "postgres"):
+        world.engine.stop(f"mc-acme-{role}", 1)
+    assert world.converge("acme", tenant_state="suspended")["acme"].error == ""
+    assert "error" not in act(world, _backup.Backup(), state="suspended")
+    assert [name for name in names(world) if name.endswith("neo4j")] == [
+        "stop mc-acme-neo4j",
+        "start mc-acme-neo4j",
+        "stop mc-acme-neo4j",
+    ]
+    assert "error" not in act(world, _backup.Backup(), state="suspended")
+    assert not [name for name in names(world) if name.endswith("neo4j")]
+
+
+def test_a_neo4j_that_never_ends_in_order_fails_the_backup_and_runs_on(world, monkeypatch):
+    neo4j = Neo4j(world, monkeypatch, 99, True)
+    neo4j.start("mc-acme-neo4j")
+    monkeypatch.setattr(_backup, "_START_SECONDS", 0)
+    answer = act(world, _backup.Backup())
+    assert (
+        "acme: Neo4j does not stop in order (container mc-acme-neo4j, exit code 137)"
+        in (answer["error"])
+    )
+    assert not world.plan("acme")["acme"].drift
+    gate = json.loads((world.data_dir / "gate/tenants/acme.json").read_text())
+    assert gate["state"] == "running"
+
+
 @pytest.mark.parametrize(
     ("break_it", "words"),
     [

@@ -212,6 +212,18 @@ def test_a_short_lived_container_gives_its_json_and_leaves_nothing(engine, clien
         engine.run_once(OWNER, NETWORK, CONTAINER, 5)
 
 
+def test_a_log_begins_where_it_is_told(engine, client):
+    client.logs.return_value = b"Started.\n"
+    assert engine.logs("mc-acme-neo4j", 9) == "Started.\n"
+    client.logs.assert_called_with("mc-acme-neo4j", tail=9)
+    for moment, seconds in (
+        ("2026-11-22T16:23:58.530123456Z", 1795364638.5301235),
+        ("2026-11-22T16:23:58Z", 1795364638.0),
+    ):
+        engine.logs("mc-acme-neo4j", 9, moment)
+        client.logs.assert_called_with("mc-acme-neo4j", tail=9, since=seconds)
+
+
 def test_no_engine_says_what_to_do(monkeypatch):
     def refuse(**options):
         raise docker.errors.DockerException("connection refused")
