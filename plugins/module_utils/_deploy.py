@@ -45,11 +45,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._files import 
     remove_stale,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._forward import remove_ended
-from ansible_collections.memcloud.memmachine.plugins.module_utils._job import (
-    Job,
-    embedder_of,
-    kept_too_long,
-)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job, kept_too_long
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import locked, now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import (
@@ -58,7 +54,9 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state im
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
     DEPARTED,
+    check_embedder,
     check_not_departed,
+    check_version,
     finish_killed,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import (
@@ -269,8 +267,8 @@ class TenantNode(Node):
                 f"(uid {record['uid']}): set it back, or delete the other one with "
                 "keep_data=false first",
             )
-        _check_embedder(tenant, record)
-        _check_version(tenant, record)
+        check_embedder(tenant, record)
+        check_version(tenant, record)
         check_fits(tenant, record, lambda role: self._stored(tenant, record, role))
         self._check_disk(name)
 
@@ -494,39 +492,6 @@ def _volumes_of(tenant: Mapping[str, Any], found: Found) -> list[str]:
         for name, volume in found.volumes.items()
         if (volume.get("Labels") or {}).get(LABEL_UID) == tenant["uid"]
     ]
-
-
-def _check_embedder(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-    known, wanted = record.get("embedder"), embedder_of(tenant)
-    if known is None or known == wanted:
-        return
-    raise VariableError(
-        tenant["tenant"],
-        "tenant_embedder_model",
-        f"the tenant's memories were stored with {known['model']} ({known['dimensions']} "
-        f"dimensions) and cannot be found with {wanted['model']} ({wanted['dimensions']}): move "
-        f"them with reembed_tenant -e embedder_model={wanted['model']} "
-        f"-e embedder_dimensions={wanted['dimensions']}, or set tenant_embedder_model and "
-        "tenant_embedder_dimensions back to the stored values. Nothing was touched",
-    )
-
-
-def _check_version(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-    """Stop another server version from touching memories that were stored before.
-
-    A newer server migrates a part of the database and may not read the rest (0.4.0 answers 500 to
-    every write on a database of 0.3.9); an older one does not start on a migrated database.
-    """
-    stored = record.get("version")
-    if "embedder" not in record or stored in (None, tenant["version"]):
-        return
-    raise VariableError(
-        tenant["tenant"],
-        "tenant_version",
-        f"is {tenant['version']}, but the tenant's memories were stored by MemMachine {stored}: "
-        f"run update_tenant -e tenant={tenant['tenant']}, which brings them along and goes back "
-        f"by itself when it fails, or set tenant_version to {stored}. Nothing was touched",
-    )
 
 
 def plan_tenants(given: Mapping[str, Any], _check_mode: bool) -> dict[str, Any]:

@@ -18,9 +18,14 @@ from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
     MemcloudError,
+    VariableError,
     told,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job, as_recorded
+from ansible_collections.memcloud.memmachine.plugins.module_utils._job import (
+    Job,
+    as_recorded,
+    embedder_of,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import (
     LockedError,
     locked,
@@ -225,6 +230,40 @@ def check_not_departed(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> 
             f"here from now on would be lost. Finish with move_tenant -e tenant={name}, or have "
             f"it stay here with resume_tenant -e tenant={name}. Nothing was touched"
         )
+
+
+def check_embedder(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Stop another embedding model from being put on vectors that were stored before."""
+    known, wanted = record.get("embedder"), embedder_of(tenant)
+    if known is None or known == wanted:
+        return
+    raise VariableError(
+        tenant["tenant"],
+        "tenant_embedder_model",
+        f"the tenant's memories were stored with {known['model']} ({known['dimensions']} "
+        f"dimensions) and cannot be found with {wanted['model']} ({wanted['dimensions']}): move "
+        f"them with reembed_tenant -e embedder_model={wanted['model']} "
+        f"-e embedder_dimensions={wanted['dimensions']}, or set tenant_embedder_model and "
+        "tenant_embedder_dimensions back to the stored values. Nothing was touched",
+    )
+
+
+def check_version(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Stop another server version from touching memories that were stored before.
+
+    A newer server migrates a part of the database and may not read the rest (0.4.0 answers 500 to
+    every write on a database of 0.3.9); an older one does not start on a migrated database.
+    """
+    stored = record.get("version")
+    if "embedder" not in record or stored in (None, tenant["version"]):
+        return
+    raise VariableError(
+        tenant["tenant"],
+        "tenant_version",
+        f"is {tenant['version']}, but the tenant's memories were stored by MemMachine {stored}: "
+        f"run update_tenant -e tenant={tenant['tenant']}, which brings them along and goes back "
+        f"by itself when it fails, or set tenant_version to {stored}. Nothing was touched",
+    )
 
 
 def finish(job: Job) -> None:

@@ -26,7 +26,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import ROLES, Job
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
-from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import Operation
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
+    Operation,
+    check_embedder,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._postgres import cluster_major
 from ansible_collections.memcloud.memmachine.plugins.module_utils._server_schema import (
     describe_server,
@@ -73,10 +76,10 @@ class PlanUpdate(Operation):
     def run(self, job: Job) -> dict[str, Any]:
         """The plan with words for a person; C(missing) when the node has no image yet."""
         told = {"version": job.tenant["version"], "from": job.record.get("version")}
+        _must_be_settled(job)
         if _has_no_image(job):
             words = f"image of MemMachine {job.tenant['version']} is not on the node yet"
             return {**told, "missing": job.tenant["version"], "message": words}
-        _must_be_settled(job)
         plan = plan_of(job)
         words = ": ".join((plan.kind, plan.reason))
         known = last_time(job.record.get("update_seconds") or {}, plan.kind)
@@ -199,6 +202,7 @@ class PlanRollback(Operation):
     def run(self, job: Job) -> dict[str, Any]:
         """The version, and what it costs."""
         previous = previous_of(job)
+        check_embedder(job.tenant, job.record)
         cost = cost_of(job, previous)
         if cost and not job.params.get("force"):
             raise MemcloudError(f"{job.name}: {cost}. Nothing was touched: add -e force=true")
@@ -254,7 +258,10 @@ def cost_of(job: Job, previous: dict[str, Any]) -> str:
 
 
 def _must_be_settled(job: Job) -> None:
-    """An update begins with a tenant that was proved before; one that sleeps is woken for it."""
+    """An update begins with a tenant that was proved before; one that sleeps is woken for it.
+
+    It changes servers under the stored vectors, never the model that they are of.
+    """
     if job.tenant["state"] == "deleted" or "embedder" not in job.record:
         raise VariableError(
             job.name,
@@ -262,6 +269,7 @@ def _must_be_settled(job: Job) -> None:
             "there is nothing to update: the tenant "
             + ("is deleted" if job.tenant["state"] == "deleted" else "never ran, deploy it"),
         )
+    check_embedder(job.tenant, job.record)
 
 
 def _has_no_image(job: Job) -> bool:

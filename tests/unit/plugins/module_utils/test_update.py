@@ -217,3 +217,33 @@ def test_an_older_version_is_refused(fleet):
     work(fleet, _update.Update(), "0.4.0")
     answer = work(fleet, _update.Update(), "0.3.9")
     assert "is older than 0.4.0" in answer["error"] and "Nothing was touched" in answer["error"]
+
+
+OTHER_MODEL = {
+    "tenant_model_base_url": "http://models.example.com/v1",
+    "tenant_embedder_model": "other",
+    "tenant_embedder_dimensions": 768,
+    "tenant_language_model": "chat",
+}
+
+
+@pytest.mark.parametrize(
+    ("operation", "version"),
+    [
+        (_update.PlanUpdate(), "0.4.0"),
+        (_update.Update(), "0.4.0"),
+        (_update.Update(), "0.3.9"),
+        (_update.PlanRollback(), "0.3.8"),
+        (_update.Rollback(), "0.3.8"),
+    ],
+)
+def test_no_update_puts_another_embedding_model_on_stored_memories(fleet, operation, version):
+    path = fleet.data_dir / "tenants/acme/state.json"
+    previous = {"version": "0.3.8", "generation": 1, "until": "2026-11-22T03:00:00Z"}
+    path.write_text(json.dumps({**fleet.record("acme"), "previous": previous}))
+    fleet.engine.calls.clear()
+    answer = work(fleet, operation, version, **OTHER_MODEL)
+    words = "acme: tenant_embedder_model: the tenant's memories were stored with demo-embedding"
+    assert answer["error"].startswith(words)
+    assert "reembed_tenant -e embedder_model=other" in answer["error"]
+    assert fleet.engine.calls == []
