@@ -31,7 +31,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._files import 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job, embedder_of
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._memory_api import MemoryServer
-from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import Operation
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
+    Operation,
+    check_version,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._portable import file_sha256
 from ansible_collections.memcloud.memmachine.plugins.module_utils._portable_import import (
     Cursor,
@@ -305,8 +308,12 @@ class Reembed(Operation):
         return ""
 
     def check(self, job: Job) -> None:
-        """The tenant runs, the new model answers, and there is room for both."""
+        """The tenant runs, the new model answers, and there is room for both.
+
+        The new databases are of the server that the record names: it goes on with them.
+        """
         _must_run(job, "moving to another embedding model")
+        check_version(job.tenant, job.record)
         sizes = volume_bytes(job)
         before, after = job.record["embedder"]["dimensions"], embedder_of(job.tenant)["dimensions"]
         grown = int(sum(sizes.values()) * max(1, after / before))

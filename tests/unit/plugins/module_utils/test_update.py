@@ -7,7 +7,7 @@ import os
 import sys
 
 import pytest
-from ansible_collections.memcloud.memmachine.plugins.module_utils import _update
+from ansible_collections.memcloud.memmachine.plugins.module_utils import _transfer, _update
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import operate
@@ -247,3 +247,14 @@ def test_no_update_puts_another_embedding_model_on_stored_memories(fleet, operat
     assert answer["error"].startswith(words)
     assert "reembed_tenant -e embedder_model=other" in answer["error"]
     assert fleet.engine.calls == []
+
+
+def test_memories_move_to_another_model_within_their_server_version(fleet):
+    fleet.engine.calls.clear()
+    answer = work(fleet, _transfer.Reembed(), "0.4.0", **OTHER_MODEL)
+    words = (
+        "acme: tenant_version: is 0.4.0, but the tenant's memories were stored by MemMachine 0.3.9"
+    )
+    assert answer["error"].startswith(words) and "Nothing was touched" in answer["error"]
+    assert fleet.engine.calls == []
+    assert fleet.record("acme")["embedder"]["model"] == "demo-embedding"
