@@ -54,4 +54,6 @@ def _line(entry: Mapping[str, Any]) -> str:
         words.append(f"memory round trip proved after {entry['proof']['found']:.1f} s")
     if entry.get("held_seconds"):
         words.append(f"requests waited at most {entry['held_seconds']:.1f} s")
+    if entry.get("note"):
+        words.append(str(entry["note"]))
     return ", ".join(words)

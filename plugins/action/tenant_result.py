@@ -34,7 +34,7 @@ class ActionModule(ControllerAction):
         result = {
             "changed": bool(words),
             "drift": words,
-            "msg": "; ".join(words) or "as it should be",
+            "msg": "; ".join(filter(None, [*words, entry.get("note")])) or "as it should be",
             "proof": entry.get("proof"),
             "state": entry.get("state"),
         }

@@ -65,7 +65,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import (
     observe,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._postgres import cluster_major
-from ansible_collections.memcloud.memmachine.plugins.module_utils._quota import mind_storage
+from ansible_collections.memcloud.memmachine.plugins.module_utils._quota import measure_at_last
 from ansible_collections.memcloud.memmachine.plugins.module_utils._rotation import (
     is_due,
     present_version,
@@ -108,6 +108,7 @@ class TenantResult:
     state: str = ""
     held_seconds: float = 0.0
     deletion: dict[str, Any] | None = None
+    note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for a module's result."""
@@ -121,6 +122,7 @@ class TenantResult:
             "state": self.state,
             "held_seconds": self.held_seconds,
             "deletion": self.deletion,
+            "note": self.note,
         }
 
 
@@ -333,6 +335,7 @@ class TenantNode(Node):
                 result.error = told(tenant["tenant"], error)
             if result.drift or result.error:
                 words = [drift.words() for drift in result.drift]
+                words += filter(None, [result.note])
                 spent = time.monotonic() - began
                 operation = "delete" if tenant["state"] == "deleted" else "deploy"
                 self.journal.note(tenant, own, operation, words, result.error, spent)
@@ -411,15 +414,11 @@ class TenantNode(Node):
                 result.proof = job.prove()
         self._remove_former_certificates(job)
         result.drift += _limit_drift(tenant, record)
-        changed = mind_storage(job)["changed"]
-        if changed:
-            what = f"writes are {record.get('writes') or 'open'} now, by what is stored"
-            result.drift.append(Drift("tenant", job.name, "writes", what))
+        if record.get("storage"):
+            record["storage"]["limit"] = tenant["storage"]
         if job.held:
             job.release()
             result.held_seconds = job.held_seconds
-        elif changed:
-            job.release()
         result.drift += _kept(tenant, record)
         job.clean()
         if tenant["state"] == "running" and before != "running":
@@ -427,6 +426,10 @@ class TenantNode(Node):
         result.state = record["state"] = tenant["state"]
         record["images"] = job.images()
         job.save()
+        changed, result.note = measure_at_last(job)
+        if changed:
+            what = f"writes are {record.get('writes') or 'open'} now, by what is stored"
+            result.drift.append(Drift("tenant", job.name, "writes", what))
 
     def _remove_former_certificates(self, job: Job) -> None:
         """Remove the certificates of hostnames that the tenant had before, with their keys."""

@@ -32,7 +32,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import 
     now,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
-from ansible_collections.memcloud.memmachine.plugins.module_utils._quota import mind_storage
+from ansible_collections.memcloud.memmachine.plugins.module_utils._quota import measure_at_last
 from ansible_collections.memcloud.memmachine.plugins.module_utils._stated import accept
 
 # In the record: since when a tenant is stopped here because it goes on elsewhere.
@@ -188,13 +188,16 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
                 f"{error}. Bringing the tenant back failed too ({second}): run deploy_tenant for it"
             ) from error
         raise
-    if mind_storage(job)["changed"] or job.held:
+    if job.held:
         job.release()
     job.clean()
     if job.record["state"] in ("updating", "deploying"):
         job.record["state"] = before
     job.record.pop("operation", None)
     job.save()
+    _changed, unmeasured = measure_at_last(job)
+    if unmeasured:
+        result["message"] = f"{result.get('message') or operation.name}; {unmeasured}"
     return {
         "changed": True,
         **result,

@@ -65,7 +65,7 @@ RETURN = r"""
 tenants:
   description:
     - For each tenant its name, whether it changed, what was brought about in words and as a diff,
-      the seconds of its proof, its state, and an error if any.
+      the seconds of its proof, its state, what could not be found out, and an error if any.
   type: list
   elements: dict
   returned: always

@@ -222,6 +222,12 @@ def test_converging_sends_secrets_of_the_wanted_tenants_in_their_own_argument(ru
             {"changed": True, "msg": "x; y", "state": "running"},
         ),
         (
+            {"tenant": "a", "drift": ["x"], "diff": {}},
+            {"drift": ["x"], "note": "not measured"},
+            False,
+            {"changed": True, "msg": "x; not measured", "drift": ["x"]},
+        ),
+        (
             {"tenant": "a", "drift": ["x"]},
             {"error": "a: no"},
             False,

@@ -13,7 +13,7 @@ import threading
 import time
 
 import pytest
-from ansible_collections.memcloud.memmachine.plugins.module_utils import _job, _stated
+from ansible_collections.memcloud.memmachine.plugins.module_utils import _job, _quota, _stated
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._journal import Journal
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
@@ -211,6 +211,48 @@ def test_a_schedule_that_finds_nothing_to_do_is_no_event_and_clears_no_error(nod
     state.write_tenant("acme", {**node.record("acme"), "operation": {"name": "x", "state": "y"}})
     work_on(node, Settled())
     assert len(journal_of(node)) == len(before) + 1
+
+
+def measured_as(node, monkeypatch, found):
+    """Have the next measurements find this; the gate's word at each of them."""
+    served = []
+
+    def measure(job):
+        served.append(json.loads(pathlib.Path(job.paths.gate).read_text())["state"])
+        if isinstance(found, Exception):
+            raise found
+        job.record["writes"] = "closed"
+        return {"changed": found}
+
+    monkeypatch.setattr(_quota, "mind_storage", measure)
+    return served
+
+
+def test_a_measurement_that_fails_undoes_nothing_and_clients_do_not_wait_for_it(node, monkeypatch):
+    node.converge("acme")
+    record = {**node.record("acme"), "storage": {"limit": 1, "files": 0, "uncounted": 0}}
+    NodeState(str(node.data_dir)).write_tenant("acme", record)
+    served = measured_as(node, monkeypatch, MemcloudError("acme: its PostgreSQL cannot be asked"))
+    answer = work_on(node, Work())
+    words = "what it stores could not be measured (acme: its PostgreSQL cannot be asked)"
+    assert "error" not in answer and answer["message"] == f"done; {words}"
+    assert "operation" not in node.record("acme")
+    node.engine.stop("mc-acme-postgres", 1)
+    result = node.converge("acme")["acme"]
+    assert (result.error, result.note) == ("", words) and result.held_seconds > 0
+    assert [drift.name for drift in result.drift] == ["mc-acme-postgres", "acme"]
+    assert journal_of(node)[-1]["change"].endswith(words)
+    assert served == ["running", "running"]
+    # Nothing of it is done again for the measurement's sake.
+    assert not node.plan("acme")["acme"].drift
+
+
+def test_writes_that_close_after_an_operation_are_told_to_the_gate(node, monkeypatch):
+    node.converge("acme")
+    measured_as(node, monkeypatch, True)
+    work_on(node, Work())
+    gate = json.loads((node.data_dir / "gate/tenants/acme.json").read_text())
+    assert gate["writes"] == node.record("acme")["writes"] == "closed"
 
 
 def test_a_certificate_that_is_due_is_renewed_before_anything_is_proved_by_it(node, monkeypatch):
