@@ -58,6 +58,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._operation imp
     check_not_departed,
     check_version,
     finish_killed,
+    unfinished,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import (
     Found,
@@ -205,7 +206,7 @@ class TenantNode(Node):
         name, state = tenant["tenant"], str(record.get("state") or "")
         left = record.get("operation")
         if left:
-            what = f"has an unfinished {left['name']} of {left['owner']}"
+            what = unfinished(record)
             return [Drift("tenant", name, "finish", what, left["started"], tenant["state"])]
         if tenant["state"] == "deleted":
             drifts = []

@@ -47,6 +47,9 @@ class Operation(abc.ABC):
     marks = True
     """Whether it changes something that a killed run would leave half done."""
 
+    looks = False
+    """Whether it only looks: what a killed run left is told, and finished by one that works."""
+
     of_every_tenant = False
     """Whether schedules name every tenant: one that is deleted is passed over, not refused."""
 
@@ -153,7 +156,7 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
     accept(job.stated, job.node.run, job.node.began, job.record)
     if not operation.moves_on:
         check_not_departed(job.tenant, job.record)
-    killed = bool(job.record.get("operation"))
+    killed = bool(job.record.get("operation")) and not operation.looks
     if killed or operation.marks:
         # It is proved by its certificate: schedules go on where nobody deploys for a year.
         job.node.certificate(job.tenant)
@@ -204,6 +207,12 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
         "seconds": job.seconds,
         "held_seconds": job.held_seconds,
     }
+
+
+def unfinished(record: Mapping[str, Any]) -> str:
+    """What a killed run left undone, in words; empty when there is nothing."""
+    left = record.get("operation")
+    return f"has an unfinished {left['name']} of {left['owner']}" if left else ""
 
 
 def finish_killed(job: Job) -> None:

@@ -29,6 +29,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
     Operation,
     check_embedder,
+    unfinished,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._postgres import cluster_major
 from ansible_collections.memcloud.memmachine.plugins.module_utils._server_schema import (
@@ -72,22 +73,29 @@ class PlanUpdate(Operation):
 
     name = "update_plan"
     marks = False
+    looks = True
 
     def run(self, job: Job) -> dict[str, Any]:
-        """The plan with words for a person; C(missing) when the node has no image yet."""
+        """The plan with words for a person; C(missing) when the node has no image yet.
+
+        A tenant that a killed run left half done can be planned for when it has been finished.
+        """
         told = {"version": job.tenant["version"], "from": job.record.get("version")}
         _must_be_settled(job)
+        words = _finished_first(job)
         if _has_no_image(job):
-            words = f"image of MemMachine {job.tenant['version']} is not on the node yet"
-            return {**told, "missing": job.tenant["version"], "message": words}
+            words.append(f"image of MemMachine {job.tenant['version']} is not on the node yet")
+            told["missing"] = job.tenant["version"]
+        if words:
+            return {**told, "message": "; ".join(words)}
         plan = plan_of(job)
-        words = ": ".join((plan.kind, plan.reason))
+        message = ": ".join((plan.kind, plan.reason))
         known = last_time(job.record.get("update_seconds") or {}, plan.kind)
         return {
             **told,
             "plan": plan.as_dict(),
             "last_seconds": (job.record.get("update_seconds") or {}).get(plan.kind),
-            "message": f"{words}; {known}" if known else words,
+            "message": f"{message}; {known}" if known else message,
         }
 
 
@@ -198,6 +206,7 @@ class PlanRollback(Operation):
 
     name = "rollback_plan"
     marks = False
+    looks = True
 
     def run(self, job: Job) -> dict[str, Any]:
         """The version, and what it costs."""
@@ -206,8 +215,9 @@ class PlanRollback(Operation):
         cost = cost_of(job, previous)
         if cost and not job.params.get("force"):
             raise MemcloudError(f"{job.name}: {cost}. Nothing was touched: add -e force=true")
-        words = f"back to MemMachine {previous['version']} of {previous['until']}"
-        return {"version": previous["version"], "message": f"{words}; {cost}" if cost else words}
+        words = [f"back to MemMachine {previous['version']} of {previous['until']}"]
+        words += [cost] * bool(cost) + _finished_first(job)
+        return {"version": previous["version"], "message": "; ".join(words)}
 
 
 def plan_of(job: Job) -> UpdatePlan:
@@ -270,6 +280,11 @@ def _must_be_settled(job: Job) -> None:
             + ("is deleted" if job.tenant["state"] == "deleted" else "never ran, deploy it"),
         )
     check_embedder(job.tenant, job.record)
+
+
+def _finished_first(job: Job) -> list[str]:
+    words = unfinished(job.record)
+    return [f"{words}, which the next run finishes"] if words else []
 
 
 def _has_no_image(job: Job) -> bool:

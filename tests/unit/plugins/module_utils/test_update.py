@@ -91,6 +91,36 @@ def test_the_plan_changes_nothing_and_knows_how_long_it_took(fleet):
     assert missing["missing"] == "0.3.8"
 
 
+def test_a_plan_leaves_what_a_killed_run_left_to_the_next_run(fleet, monkeypatch):
+    path = fleet.data_dir / "tenants/acme/state.json"
+    previous = {"version": "0.3.8", "generation": 1, "until": "2026-11-22T03:00:00Z"}
+    left = {"name": "backup", "owner": "ann@desk", "state": "running", "touches": True}
+    path.write_text(json.dumps({**fleet.record("acme"), "previous": previous, "operation": left}))
+    before = path.read_text()
+    monkeypatch.setattr(Node, "certificate", None)
+    fleet.engine.calls.clear()
+    words = "has an unfinished backup of ann@desk, which the next run finishes"
+    planned = work(fleet, _update.PlanUpdate(), "0.4.0")
+    assert (planned["message"], planned["from"]) == (words, "0.3.9")
+    assert "plan" not in planned and "missing" not in planned
+    # The next run wants its image all the same.
+    missing = work(fleet, _update.PlanUpdate(), "0.3.8")
+    assert missing["missing"] == "0.3.8" and missing["message"].startswith(words)
+    back = work(fleet, _update.PlanRollback(), "0.3.9")
+    assert back["version"] == "0.3.8" and back["message"].endswith(words)
+    assert path.read_text() == before and fleet.engine.calls == []
+
+
+def test_an_update_finishes_what_a_killed_run_left(fleet):
+    path = fleet.data_dir / "tenants/acme/state.json"
+    left = {"name": "backup", "owner": "ann@desk", "state": "running", "touches": True}
+    path.write_text(json.dumps({**fleet.record("acme"), "operation": left}))
+    fleet.engine.stop("mc-acme-app", 1)
+    answer = work(fleet, _update.Update(), "0.4.0")
+    assert answer["message"] == "image: 0.3.9 -> 0.4.0"
+    assert "operation" not in fleet.record("acme") and app(fleet) == "sha256:m"
+
+
 def test_a_failure_brings_back_image_and_version(fleet, monkeypatch):
     monkeypatch.setattr(test_deploy.FakeProbe, "failure", "could not store a memory")
     rounds = iter(["could not store a memory"])
