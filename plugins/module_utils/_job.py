@@ -110,6 +110,9 @@ class Job:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        self.give_way()
+
+    def give_way(self) -> None:
         """Let others have the turn; a tenant that could not be brought back stays held."""
         if self.held:
             self._held_since = None

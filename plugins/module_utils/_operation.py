@@ -53,6 +53,9 @@ class Operation(abc.ABC):
     of_every_tenant = False
     """Whether schedules name every tenant: one that is deleted is passed over, not refused."""
 
+    replaces = False
+    """Whether it puts other data in the place of what is there, which need not be whole for it."""
+
     moves_on = False
     """Whether it works on a tenant that was stopped here to be moved."""
 
@@ -161,7 +164,12 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
         # It is proved by its certificate: schedules go on where nobody deploys for a year.
         job.node.certificate(job.tenant)
     if killed:
-        finish_killed(job)
+        try:
+            finish_killed(job)
+        except (MemcloudError, OSError):
+            if not operation.replaces:
+                raise
+            _give_up(job)
     settled = operation.settled(job)
     if settled:
         return {"changed": False, "message": settled, "idle": not killed}
@@ -188,7 +196,7 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
             finish(job)
         except (MemcloudError, OSError) as second:
             raise MemcloudError(
-                f"{error}. Bringing the tenant back failed too ({second}): run deploy_tenant for it"
+                f"{error}. Bringing the tenant back failed too ({second}). {_ways_out(job)}"
             ) from error
         raise
     if job.held:
@@ -229,7 +237,29 @@ def finish_killed(job: Job) -> None:
     if as_recorded(job.tenant, job.record)["state"] == "running":
         job.hold()
     job.stop("app", "neo4j", "postgres")
-    finish(job)
+    try:
+        finish(job)
+    except (MemcloudError, OSError) as error:
+        words = f"It {unfinished(job.record)} and could not be brought back from it"
+        raise MemcloudError(f"{told(job.name, error)}. {words}. {_ways_out(job)}") from error
+
+
+def _ways_out(job: Job) -> str:
+    return (
+        "Run deploy_tenant for it; where its data is damaged or gone, restore_tenant "
+        f"-e tenant={job.name} -e force=true brings back a restore point"
+    )
+
+
+def _give_up(job: Job) -> None:
+    """Leave a tenant that could not be brought back to what replaces its data.
+
+    It stays held at the gate, and its record unfinished, until that has begun.
+    """
+    job.give_way()
+    job.clean()
+    left = job.record.pop("operation")
+    job.record["state"] = left.get("state") or job.record.get("state")
 
 
 def check_not_departed(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> None:

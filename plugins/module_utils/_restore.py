@@ -103,6 +103,7 @@ class Restore(Operation):
     """Brings a tenant to what a restore point holds."""
 
     name = "restore"
+    replaces = True
 
     def check(self, job: Job) -> None:
         """The point exists, is whole, is of this tenant, can be read; no data is overwritten."""

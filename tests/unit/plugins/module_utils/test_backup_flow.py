@@ -365,6 +365,54 @@ def test_a_restored_tenant_that_does_not_prove_itself_is_taken_back(world, monke
     assert not world.plan("acme")["acme"].drift
 
 
+def killed(world, name="backup"):
+    """As after SIGKILL of an operation, with the tenant's clients held."""
+    path = world.data_dir / "tenants/acme/state.json"
+    left = {"name": name, "owner": "ann@desk", "state": "running", "touches": True}
+    record = {**json.loads(path.read_text()), "operation": left}
+    path.write_text(json.dumps(record))
+
+
+def test_what_was_left_half_done_on_volumes_that_are_gone_is_restored(world):
+    act(world, _backup.Backup())
+    killed(world)
+    for role in ("postgres", "neo4j"):
+        del world.engine.found_volumes[f"mc-acme-00000000-{role}"]
+    error = act(world, _backup.Backup())["error"]
+    assert "are gone from its node" in error
+    assert "has an unfinished backup of ann@desk and could not be brought back from it" in error
+    assert "restore_tenant -e tenant=acme -e force=true brings back a restore point" in error
+    # A restore that is refused changes nothing of that.
+    assert "force=true" in act(world, _restore.Restore())["error"]
+    assert world.record("acme")["operation"]["name"] == "backup"
+    answer = act(world, _restore.Restore(), force=True)
+    assert "error" not in answer and answer["generations"] == [1, 2]
+    assert "operation" not in world.record("acme") and world.record("acme")["state"] == "running"
+    gate = json.loads((world.data_dir / "gate/tenants/acme.json").read_text())
+    assert gate["state"] == "running"
+    assert not world.plan("acme")["acme"].drift
+
+
+def test_a_restore_that_failed_on_broken_data_does_not_stop_the_next(world, monkeypatch):
+    act(world, _backup.Backup())
+    real, waits = _restore.Job.prove, []
+
+    def prove(job, *args):
+        mounts = job.engine.inspect("mc-acme-postgres")["Mounts"]
+        if not waits or not any(mount["Name"].endswith("-g2") for mount in mounts):
+            raise MemcloudError("nothing is found")
+        return real(job, *args)
+
+    monkeypatch.setattr(_restore.Job, "prove", prove)
+    error = act(world, _restore.Restore(), force=True)["error"]
+    assert "Bringing the tenant back failed too (nothing is found)" in error
+    assert "restore_tenant -e tenant=acme -e force=true" in error
+    waits.append("a point that is whole")
+    assert "error" not in act(world, _restore.Restore(), force=True)
+    assert world.record("acme")["generation"] == 2 and world.record("acme")["state"] == "running"
+    assert not world.plan("acme")["acme"].drift
+
+
 def test_a_damaged_point_is_named_and_the_tenant_goes_on(world):
     act(world, _backup.Backup())
     for pack in (world.data_dir / f"backups/acme-{UID[:8]}/data").rglob("*"):
