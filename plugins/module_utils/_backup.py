@@ -203,7 +203,10 @@ class Held:
         self._resume = resume
 
     def begin(self, point: str) -> tuple[str, Session]:
-        """Stop the app and Neo4j, take snapshot and copy, start both and let requests pass."""
+        """Stop the app and Neo4j, take snapshot and copy, start both and let requests pass.
+
+        What is started is what was stopped: a changed entry is for a deployment, which checks it.
+        """
         job = self._job
         with job.step("hold"):
             job.hold()
@@ -216,8 +219,9 @@ class Held:
             copy_store(job.volume_path("neo4j"), point)
         if self._resume:
             with job.step("start"):
-                job.bring(as_recorded(job.tenant, job.record))
-                job.prove()
+                job.start("neo4j", "app")
+                if job.record.get("state") == "running":
+                    job.prove()
                 job.release()
         return snapshot, session
 
@@ -296,6 +300,7 @@ class Backup(Operation):
 
     name = "backup"
     of_every_tenant = True
+    restarts = True
 
     def settled(self, job: Job) -> str:
         """There is nothing to back up; with C(due), or the newest point is young enough."""
@@ -315,7 +320,8 @@ class Backup(Operation):
         check_backup(job)
 
     def run(self, job: Job) -> dict[str, Any]:
-        """Take it."""
+        """Take it, of the tenant in the state that it is in."""
+        job.stay(job.record.get("state"))
         taken = take_restore_point(job, str(job.params.get("reason") or "manual"))
         return {
             "restore_point": taken,

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO, TypeVar, cast
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._bolt import PORT as BOLT_PORT
@@ -34,7 +36,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api impo
     wait_for_router,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
-from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
+    atomic_write,
+    read_text,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._names import unique_name
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
@@ -62,6 +67,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
 from ansible_collections.memcloud.memmachine.plugins.module_utils._volumes import check_volumes
 
 T = TypeVar("T")
+# States in which a tenant stays until somebody wants another one.
+_LASTING = ("running", "paused", "suspended")
 ROLES = (*DATABASES, "app")
 # Seconds after which a server that does not stop is killed. The app lets requests end and cuts
 # streams by itself.
@@ -69,6 +76,7 @@ _STOP_SECONDS = {"app": 15, "postgres": 30, "neo4j": 30}
 # Tenants whose clients wait, at a time. Their servers start again meanwhile, which keeps two
 # processors busy for each: more of them only make the clients of all wait longer.
 _HOLDS = threading.BoundedSemaphore(max(1, (os.cpu_count() or 1) // 2))
+_HOST_RULE = re.compile(r"Host\(`([^`]+)`\)")
 # A server may end because its databases were not there yet; one that does so again is broken.
 _RESTARTS = 3
 
@@ -124,6 +132,11 @@ class Job:
             self.record.pop(decision, None)
         self.tenant = in_force(self.stated, self.record)
 
+    def stay(self, state: str | None) -> None:
+        """Leave the tenant in a state that its node recorded, whatever its entry says by now."""
+        if state in _LASTING:
+            self.tenant = {**self.tenant, "state": state}
+
     # -- what it is made of -------------------------------------------------------------------
 
     @property
@@ -135,6 +148,12 @@ class Job:
     def identity(self) -> dict[str, str]:
         """Which tenant it is, as it stands in what is kept of it."""
         return {"tenant": self.name, "uid": self.tenant["uid"]}
+
+    @property
+    def hostname(self) -> str:
+        """The hostname that the edge knows: one that is new in the entry waits for a deployment."""
+        known = _HOST_RULE.search(read_text(self.paths.route) or "")
+        return known.group(1) if known else str(self.tenant["hostname"])
 
     @property
     def unique_name(self) -> str:
@@ -269,6 +288,16 @@ class Job:
         for role in roles:
             self.engine.stop(self.container(role), _STOP_SECONDS[role])
 
+    def running(self) -> list[str]:
+        """The roles of the tenant's containers that run."""
+        states = {role: self.engine.inspect(self.container(role)) for role in ROLES}
+        return [role for role, one in states.items() if one and one["State"].get("Running")]
+
+    def start(self, *roles: str) -> None:
+        """Start containers of the tenant as they are, all at once."""
+        with ThreadPoolExecutor(len(ROLES)) as pool:
+            list(pool.map(self.engine.start, map(self.container, roles)))
+
     def bring(
         self, tenant: Mapping[str, Any] | None = None, generation: int | None = None
     ) -> list[Drift]:
@@ -370,7 +399,7 @@ class Job:
         authority = None
         if self.platform["tls_mode"] == "local_ca":
             authority = self.state.path("edge", "ca.crt")
-        edge = Edge(self.tenant["hostname"], port, tls, authority)
+        edge = Edge(self.hostname, port, tls, authority)
         addresses = addresses_of(self.platform["subnet_pool"], self.slot)
         servers = ((addresses.app, APP_PORT), (addresses.neo4j, BOLT_PORT))
         return Probe(self.name, edge, self.secrets["probe"], deadline, servers)

@@ -34,9 +34,11 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
 from ansible_collections.memcloud.memmachine.plugins.module_utils._quota import measure_at_last
 from ansible_collections.memcloud.memmachine.plugins.module_utils._stated import accept
+from ansible_collections.memcloud.memmachine.plugins.module_utils._volumes import check_volumes
 
 # In the record: since when a tenant is stopped here because it goes on elsewhere.
 DEPARTED = "departed"
+_STOP_ORDER = ("app", "neo4j", "postgres")
 
 
 class Operation(abc.ABC):
@@ -52,6 +54,10 @@ class Operation(abc.ABC):
 
     of_every_tenant = False
     """Whether schedules name every tenant: one that is deleted is passed over, not refused."""
+
+    restarts = False
+    """Whether it starts again just the servers that it stopped, as they were: changes of the entry
+    wait for a deployment, also when it fails or is killed."""
 
     replaces = False
     """Whether it puts other data in the place of what is there, which need not be whole for it."""
@@ -188,6 +194,8 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
         "state": before,
         "touches": operation.touches,
     }
+    if operation.restarts:
+        job.record["operation"]["running"] = job.running()
     job.save()
     try:
         result = operation.run(job)
@@ -229,19 +237,26 @@ def finish_killed(job: Job) -> None:
     The engine may still be stopping what it was told to stop, and a container that is being stopped
     looks like one that runs: it is let stop first.
     """
-    if not (job.record["operation"] or {}).get("touches", True):
-        job.clean()
-        job.record.pop("operation")
-        job.save()
-        return
-    if as_recorded(job.tenant, job.record)["state"] == "running":
-        job.hold()
-    job.stop("app", "neo4j", "postgres")
+    left = job.record["operation"]
+    if left.get("touches", True):
+        if "running" in (job.tenant["state"], left.get("state")):
+            job.hold()
+        job.stop(*_STOP_ORDER)
     try:
-        finish(job)
+        _finish_or_repair(job)
     except (MemcloudError, OSError) as error:
         words = f"It {unfinished(job.record)} and could not be brought back from it"
         raise MemcloudError(f"{told(job.name, error)}. {words}. {_ways_out(job)}") from error
+
+
+def _finish_or_repair(job: Job) -> None:
+    try:
+        finish(job)
+    except (MemcloudError, OSError):
+        # Servers that do not go on as they were are made as they should be.
+        if job.record["operation"].pop("running", None) is None:
+            raise
+        finish(job)
 
 
 def _ways_out(job: Job) -> str:
@@ -315,12 +330,30 @@ def finish(job: Job) -> None:
     made beside it goes away.
     """
     left = job.record.get("operation") or {}
-    recorded = as_recorded(job.tenant, job.record)
     job.clean()
-    job.bring(recorded)
-    if recorded["state"] == "running":
-        job.prove()
-    job.release()
-    job.record["state"] = left.get("state") or recorded["state"]
+    if "running" in left:
+        _start_again(job, left)
+    elif left.get("touches", True):
+        recorded = as_recorded(job.tenant, job.record)
+        job.bring(recorded)
+        if recorded["state"] == "running":
+            job.prove()
+        job.release()
+        job.record["state"] = left.get("state") or recorded["state"]
     job.record.pop("operation", None)
     job.save()
+
+
+def _start_again(job: Job, left: Mapping[str, Any]) -> None:
+    """Have those servers run that ran before, as they were."""
+    check_volumes(job.tenant, job.platform, job.record, job.found())
+    stated = job.tenant
+    job.stay(left.get("state"))
+    try:
+        job.stop(*(role for role in _STOP_ORDER if role not in left["running"]))
+        job.start(*left["running"])
+        if left.get("state") == "running" and "app" in left["running"]:
+            job.prove()
+        job.release()
+    finally:
+        job.tenant = stated

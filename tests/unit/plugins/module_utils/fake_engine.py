@@ -98,6 +98,8 @@ class FakeEngine:
         self.found_containers[container.name]["HostConfig"] = host_config(container)
 
     def start(self, name):
+        if name not in self.found_containers:
+            raise EngineError(f"container {name}: no such container")
         self.calls.append(("start", name))
         self.found_containers[name]["State"] = {"Running": True, "Status": "running"}
 

@@ -15,6 +15,7 @@ import sys
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils import (
     _backup,
+    _job,
     _reservation,
     _restore,
     _stores,
@@ -110,14 +111,16 @@ def world(node, monkeypatch, tmp_path):
     return node
 
 
-def act(world, operation, name="acme", uid=UID, passwords=("one",), source=None, **params):
-    """Run an operation on a tenant; its answer."""
-    given = {"platform_tls_mode": "off", "tenant_uid": uid}
-    state = params.pop("state", None)
+def act(
+    world, operation, name="acme", uid=UID, passwords=("one",), source=None, entry=None, **params
+):
+    """Run an operation on a tenant; its answer.
+
+    :param entry: what its entry says beside the rest.
+    """
+    given = {"platform_tls_mode": "off", "tenant_uid": uid, **(entry or {})}
     if source:
         params["source"] = source
-    if state:
-        given["tenant_state"] = state
     platform, tenant, secrets = tenant_data.make(world.data_dir, name, **given)
     base = world.data_dir / "backups"
     private = {
@@ -187,7 +190,7 @@ def test_a_tenant_that_is_stopped_stays_so(world):
     for role in ("app", "neo4j", "postgres"):
         world.engine.stop(f"mc-acme-{role}", 1)
     assert world.converge("acme", tenant_state="suspended")["acme"].error == ""
-    answer = act(world, _backup.Backup(), state="suspended")
+    answer = act(world, _backup.Backup(), entry={"tenant_state": "suspended"})
     assert "error" not in answer
     assert answer["held_seconds"] == 0
     assert [name for name in names(world) if name.startswith(("start", "stop"))] == [
@@ -312,6 +315,100 @@ def test_a_backup_that_fails_lets_requests_pass_again(world, monkeypatch):
     assert not (world.data_dir / "tenants/acme/work").exists()
 
 
+# Changes of an entry that nobody deployed, and that no deployment has checked.
+CHANGES = {
+    "a broken model": {
+        "tenant_model_base_url": "http://no.such.host/v1",
+        "tenant_embedder_model": "other",
+        "tenant_embedder_dimensions": 768,
+        "tenant_language_model": "chat",
+    },
+    "other sizes and another name": {"tenant_tier": "pro", "tenant_hostname": "new.example.com"},
+    "a suspension": {"tenant_state": "suspended"},
+    "a pause": {"tenant_state": "paused", "tenant_wake": False},
+}
+
+
+def kept(world):
+    """What a deployment would change: containers, files, the state that the gate and all know."""
+    told = json.loads((world.data_dir / "gate/tenants/acme.json").read_text())
+    files = [*world.data_dir.glob("edge/dynamic/*"), *world.data_dir.glob("tenants/acme/*/*")]
+    return (
+        {name: id(found["Config"]) for name, found in world.engine.found_containers.items()},
+        {name: found["State"]["Running"] for name, found in world.engine.found_containers.items()},
+        {path: path.read_text() for path in files if path.is_file()},
+        (told["state"], world.record("acme")["state"]),
+    )
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_backup_starts_again_what_it_stopped_and_deploys_no_change(world, monkeypatch, change):
+    before, asked = kept(world), []
+    edge = _job.Edge
+    monkeypatch.setattr(
+        _job, "Edge", lambda name, *args: asked.append((name, kept(world)[1])) or edge(name, *args)
+    )
+    answer = act(world, _backup.Backup(), entry=CHANGES[change])
+    assert "error" not in answer and answer["held_seconds"] > 0
+    assert kept(world) == before
+    assert [name for name in names(world) if name.startswith(("start", "stop"))][:2] == [
+        "stop mc-acme-app",
+        "stop mc-acme-neo4j",
+    ]
+    # It was proved, and by the hostname that the edge knows.
+    assert asked == [("acme.memcloud.localhost", dict.fromkeys(before[1], True))]
+    planned = world.plan("acme", **CHANGES[change])["acme"]
+    assert planned.drift or planned.error
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_backup_that_fails_deploys_no_change_either(world, monkeypatch, change):
+    before = kept(world)
+
+    def full(*_arguments):
+        raise MemcloudError("acme: the disk is full")
+
+    def cannot(*_arguments):
+        raise MemcloudError("no engine")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_backup, "copy_store", full)  # while the servers are stopped
+        assert act(world, _backup.Backup(), entry=CHANGES[change])["error"] == (
+            "acme: the disk is full"
+        )
+    assert kept(world) == before
+    # As after SIGKILL: the next run finds them stopped, and the gate held.
+    with monkeypatch.context() as patched:
+        patched.setattr(_backup, "copy_store", full)
+        patched.setattr(_backup.Job, "start", cannot)
+        error = act(world, _backup.Backup(), entry=CHANGES[change])["error"]
+    assert "Bringing the tenant back failed too (no engine)" in error
+    assert kept(world)[1]["mc-acme-app"] is False and kept(world)[3][0] == "updating"
+    assert "error" not in act(world, _backup.Backup(), entry=CHANGES[change])
+    assert kept(world) == before
+
+
+def test_a_server_that_is_missing_after_a_killed_backup_is_made_again(world, monkeypatch):
+    def die(*_arguments):
+        raise MemcloudError("acme: killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_backup, "copy_store", die)
+        patched.setattr(_backup.Job, "start", die)
+        act(world, _backup.Backup())
+    world.engine.remove_container("mc-acme-app")
+    assert "error" not in act(world, _backup.Backup())
+    assert "create mc-acme-app" in names(world)
+    assert not world.plan("acme")["acme"].drift
+
+
+def test_a_backup_of_a_tenant_that_is_stopped_starts_nothing_for_its_entry(world):
+    assert world.converge("acme", tenant_state="paused")["acme"].error == ""
+    before = kept(world)
+    assert "error" not in act(world, _backup.Backup())  # the entry says running by now
+    assert kept(world) == before and before[3] == ("paused", "paused")
+
+
 def test_a_restore_goes_into_new_volumes_and_the_old_ones_go_last(world):
     act(world, _backup.Backup())
     answer = act(world, _restore.Restore(), force=True)
@@ -365,10 +462,11 @@ def test_a_restored_tenant_that_does_not_prove_itself_is_taken_back(world, monke
     assert not world.plan("acme")["acme"].drift
 
 
-def killed(world, name="backup"):
-    """As after SIGKILL of an operation, with the tenant's clients held."""
+def killed(world):
+    """As after SIGKILL of a backup."""
     path = world.data_dir / "tenants/acme/state.json"
-    left = {"name": name, "owner": "ann@desk", "state": "running", "touches": True}
+    left = {"name": "backup", "owner": "ann@desk", "state": "running", "touches": True}
+    left["running"] = ["postgres", "neo4j", "app"]
     record = {**json.loads(path.read_text()), "operation": left}
     path.write_text(json.dumps(record))
 
@@ -380,6 +478,7 @@ def test_what_was_left_half_done_on_volumes_that_are_gone_is_restored(world):
         del world.engine.found_volumes[f"mc-acme-00000000-{role}"]
     error = act(world, _backup.Backup())["error"]
     assert "are gone from its node" in error
+    assert not [name for name in names(world) if name.startswith(("start", "create"))]
     assert "has an unfinished backup of ann@desk and could not be brought back from it" in error
     assert "restore_tenant -e tenant=acme -e force=true brings back a restore point" in error
     # A restore that is refused changes nothing of that.

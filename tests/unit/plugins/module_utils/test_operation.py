@@ -373,6 +373,25 @@ def test_what_a_killed_operation_beside_the_tenant_left_goes_and_the_tenant_serv
     assert "operation" not in node.record("acme")
 
 
+def test_a_tenant_is_let_be_when_an_operation_beside_it_fails(node, monkeypatch):
+    class Beside(Work):
+        touches = False
+
+        def run(self, job):
+            pathlib.Path(job.work, "point").mkdir()
+            raise MemcloudError("it did not prove itself")
+
+    node.converge("acme")
+    node.engine.calls.clear()
+    monkeypatch.setattr(test_deploy.FakeProbe, "failure", "acme: the model provider is away")
+    # Nor does it get what its entry says by now.
+    answer = work_on(node, Beside(), tenant_tier="pro", tenant_hostname="new.example.com")
+    assert answer["error"] == "acme: it did not prove itself"
+    assert node.engine.calls == [] and "operation" not in node.record("acme")
+    assert not (node.data_dir / "tenants/acme/work").exists()
+    assert not node.plan("acme")["acme"].drift
+
+
 def test_volumes_that_are_gone_are_not_replaced_by_empty_ones(node):
     node.converge("acme")
     del node.engine.found_volumes["mc-acme-00000000-postgres"]
