@@ -14,6 +14,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._backup import
     repository_of,
     server_versions,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import MISSING_IMAGE
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job, embedder_of
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
@@ -106,7 +107,8 @@ class Restore(Operation):
     replaces = True
 
     def check(self, job: Job) -> None:
-        """The point exists, is whole, is of this tenant, can be read; no data is overwritten."""
+        """The point exists, is of this tenant, can be read; no data is overwritten; the server
+        that it is for is here, and its configuration and model provider answer."""
         choose(job, job.tenant)
         if not job.params.get("force"):
             stored = stored_memories(job)
@@ -117,6 +119,13 @@ class Restore(Operation):
                     "-e force=true if it shall, or restore into another tenant. Nothing was "
                     "touched"
                 )
+        images, version = job.node.facts(job.tenant, job.record, 0).images, job.tenant["version"]
+        if job.node.image_id(images.get("memmachine", MISSING_IMAGE)) is None:
+            raise MemcloudError(
+                f"{job.name}: its node has no image of MemMachine {version}: run restore_tenant "
+                f"with -e version={version}, which builds it. Nothing was touched"
+            )
+        job.node.try_first({**job.tenant, "images": images}, job.secrets)
 
     def run(self, job: Job) -> dict[str, Any]:
         """Load it beside the present data, switch behind the held gate, prove, commit."""

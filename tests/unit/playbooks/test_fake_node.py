@@ -163,6 +163,21 @@ def test_an_image_that_cannot_be_built_stops_those_that_want_it(world: World) ->
     assert "initech: was not converged" not in output
 
 
+def test_a_restore_into_another_version_begins_with_its_image(world: World) -> None:
+    """The node of this test cannot build one."""
+    words = ("-e", "tenant=acme", "-e", "version=0.3.9", "-e", "force=true")
+    status, output = world.play("playbooks/restore_tenant.yml", *words, restore={})
+    assert status != 0
+    assert "Have the image of each MemMachine version" in output
+    assert world.calls() == []
+    assert "tenant_version" not in world.entry("acme")
+    done = {"acme": {"changed": True, "message": "2 memories"}}
+    status, output = world.play("playbooks/restore_tenant.yml", *words[:2], restore=done)
+    assert status == 0, output
+    assert "Have the image of each MemMachine version" not in output
+    assert world.calls() == [["restore", ["acme"]]]
+
+
 def test_a_move_says_what_it_would_do(world: World) -> None:
     words = ("-e", "tenant=acme", "-e", "node=node2", "--check")
     status, output = world.play("playbooks/move_tenant.yml", *words, tenant_plan={})

@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils import (
     _backup,
     _job,
+    _node,
     _reservation,
     _restore,
     _stores,
@@ -431,6 +432,35 @@ def test_memories_are_not_overwritten_without_force(world):
     assert "has 2 memories" in answer["error"]
     assert "force=true" in answer["error"]
     assert world.record("acme").get("generation", 1) == 1
+
+
+def no_image(world, monkeypatch):
+    del world.engine.images["sha256:m"]
+
+
+def no_model(world, monkeypatch):
+    def away(*_arguments):
+        raise MemcloudError("acme: the model provider does not answer")
+
+    monkeypatch.setattr(_node, "check_model", away)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "words"),
+    [
+        (no_image, "acme: its node has no image of MemMachine 0.4.0: run restore_tenant with -e v"),
+        (no_model, "acme: the model provider does not answer"),
+    ],
+)
+def test_a_server_that_could_not_start_is_found_before_anything_is_fetched_or_stopped(
+    world, monkeypatch, break_it, words
+):
+    act(world, _backup.Backup())
+    break_it(world, monkeypatch)
+    answer = act(world, _restore.Restore(), force=True)
+    assert answer["error"].startswith(words)
+    assert not [name for name in names(world) if name.startswith(("fill", "stop", "create"))]
+    assert "operation" not in world.record("acme")
 
 
 def test_counts_that_differ_leave_the_tenant_as_it_was(world, monkeypatch):
