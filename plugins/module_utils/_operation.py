@@ -38,6 +38,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._volumes impor
 
 # In the record: since when a tenant is stopped here because it goes on elsewhere.
 DEPARTED = "departed"
+# In the record: what the memories are of, which the entry names too.
+_NAMED = ("version", "embedder")
 _STOP_ORDER = ("app", "neo4j", "postgres")
 
 
@@ -107,11 +109,13 @@ def operate(
         name = tenant["tenant"]
         answer: dict[str, Any] = {"tenant": name, "operation": operation.name, "changed": False}
         worked = operation.marks
+        record: Mapping[str, Any] = {}
         began = time.monotonic()
         try:
             own = (secrets[name], params.get(name), private.get(name))
             lock = locked(node.state.locks, f"tenant-{name}", node.owner, operation.lock_wait)
             with lock, Job(node, tenant, *own) as job:
+                record = job.record
                 answer.update(_run(operation, job))
                 # Schedules find nothing to do most of the time: that is no event.
                 worked = worked and not answer.pop("idle", False)
@@ -120,6 +124,8 @@ def operate(
             if busy is not None:
                 return {**answer, **busy}
             answer["error"] = told(name, error)
+            # What its entry has to name again, whatever a killed run wrote there.
+            answer["recorded"] = {key: record[key] for key in _NAMED if record.get(key)}
         if worked or answer["changed"] or answer.get("error"):
             words = [str(answer.get("message") or "")]
             hidden = {**secrets[name], **_texts(private.get(name) or {})}

@@ -68,7 +68,8 @@ RETURN = r"""
 tenants:
   description:
     - For each tenant its name, whether it changed, the seconds of each step, what the operation
-      reports, and an error if any.
+      reports, and an error if any, with the server version and embedding model that its memories
+      are of (C(recorded)).
   type: list
   elements: dict
   returned: always

@@ -80,8 +80,13 @@ class World:
         path = self.directory / "calls"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    def entry(self, name: str) -> Any:
-        return yaml.safe_load((self.directory / f"inventory/host_vars/{name}.yml").read_text())
+    def entry(self, name: str, **change: Any) -> Any:
+        """What a tenant's entry says, after a change by hand."""
+        path = self.directory / f"inventory/host_vars/{name}.yml"
+        found = yaml.safe_load(path.read_text())
+        if change:
+            path.write_text(yaml.safe_dump({**found, **change}))
+        return found
 
 
 @pytest.fixture
@@ -142,6 +147,54 @@ def test_entries_that_were_not_written_are_put_back_for_all(world: World) -> Non
     for name in names:
         assert f"{name} FAILED {name}: no" in output
         assert not world.entry(name).get("tenant_version")
+
+
+KILLED = {"recorded": {"version": "0.3.9", "embedder": {"model": "small", "dimensions": 384}}}
+
+
+@pytest.mark.parametrize("operation", ["update", "rollback"])
+def test_an_entry_that_a_killed_run_wrote_names_again_what_the_node_has(
+    world: World, operation: str
+) -> None:
+    world.entry("acme", tenant_version="0.4.0")
+    version = ("-e", "version=0.4.0") if operation == "update" else ()
+    failed = {"acme": {"error": "acme: no", **KILLED}}
+    answers = {
+        "update_plan": {"acme": {"message": "has an unfinished update", "from": "0.3.9"}},
+        "rollback_plan": {"acme": {"message": "has an unfinished rollback", "version": "0.4.0"}},
+        operation: failed,
+    }
+    playbook = f"playbooks/{operation}_tenant.yml"
+    status, output = world.play(playbook, "-e", "tenant=acme", *version, **answers)
+    assert status != 0 and "acme: no" in output
+    assert [call for call, _names in world.calls()][-1] == operation
+    assert world.entry("acme")["tenant_version"] == "0.3.9"
+
+
+@pytest.mark.parametrize(
+    ("before", "recorded", "after"),
+    [
+        # A killed run wrote the new model.
+        (("new", 768), KILLED, ("small", 384)),
+        (("new", 768), {}, ("new", 768)),
+        (("small", 384), KILLED, ("small", 384)),
+        ((None, None), KILLED, (None, None)),
+    ],
+)
+def test_an_entry_names_the_model_again_that_the_memories_are_of(
+    world: World, before: Any, recorded: Any, after: Any
+) -> None:
+    named = ("tenant_embedder_model", "tenant_embedder_dimensions")
+    model = {"tenant_model_base_url": "http://models.example.com/v1", "tenant_language_model": "x"}
+    old = {key: value for key, value in zip(named, before, strict=True) if value}
+    world.entry("acme", **model, **old)
+    words = ("-e", "tenant=acme", "-e", "embedder_model=new", "-e", "embedder_dimensions=768")
+    status, output = world.play(
+        "playbooks/reembed_tenant.yml", *words, reembed={"acme": {"error": "acme: no", **recorded}}
+    )
+    assert status != 0 and "acme: no" in output
+    assert tuple(world.entry("acme").get(key) for key in named) == after
+    assert ("names the old model again" in output) is (after != ("new", 768))
 
 
 def test_an_image_that_cannot_be_built_stops_those_that_want_it(world: World) -> None:

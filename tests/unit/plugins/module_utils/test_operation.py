@@ -92,9 +92,12 @@ def test_an_operation_holds_requests_and_leaves_the_tenant_as_it_was(node):
 )
 def test_a_failure_brings_the_tenant_back(node, error, words):
     node.converge("acme")
-    answer = work_on(node, Work(error))
+    answer = work_on(node, Work(error), tenant_version="0.3.9")
     assert answer["error"].startswith(words)
     assert not answer["changed"]
+    # What an entry can be set back to, whatever it says.
+    embedder = {"model": "demo-embedding", "dimensions": 384}
+    assert answer["recorded"] == {"version": "0.4.0", "embedder": embedder}
     assert not (node.data_dir / "tenants/acme/work").exists()
     assert node.record("acme")["state"] == "running"
     assert not node.plan("acme")["acme"].drift
