@@ -125,6 +125,8 @@ def _most_logs(tenant: Mapping[str, Any]) -> int:
     """Bytes that the databases' logs may take by their settings."""
     sizes = [tenant[role]["sizes"].get(key) for role, key in _LOG_SIZES]
     return sum(parse_size(size) for size in sizes if size is not None)
+
+
 def measure_at_last(job: Job) -> tuple[bool, str]:
     """Measure a tenant whose work is done and recorded, while its clients are served already.
 
