@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_writer import (
     EXISTING,
     Change,
@@ -30,10 +32,10 @@ class ActionModule(ControllerAction):
     def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return which entries were changed, with a diff."""
         names = self._task.args.get("tenants") or task_vars["ansible_play_hosts"]
-        variables = self._task.args.get("variables") or {}
         controller = Controller(task_vars, self._templar)
+        self._variables, kept = self._by_tenant(names, controller)
         # Nothing is written unless all of them can be used with what will be written.
-        tenants = [controller.tenant(name, variables) for name in names]
+        tenants = [controller.tenant(name, self._variables[name]) for name in names]
         changes: dict[str, Change] = {}
         if tenants:
             writer = controller.writer(tenants[0][1])
@@ -48,7 +50,31 @@ class ActionModule(ControllerAction):
             self._forget_key(tenant.name, controller.keys_dir(platform))
         changed = {name: change for name, change in changes.items() if change.changed}
         diff = [change.as_diff() for change in changed.values()]
-        return {"changed": bool(changed), "tenants": sorted(changed), "diff": diff}
+        return {"changed": bool(changed), "tenants": sorted(changed), "kept": kept, "diff": diff}
+
+    def _by_tenant(
+        self, names: Sequence[str], controller: Controller
+    ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+        """The variables to write by tenant; and in words, whose state stays what it is."""
+        variables = dict(self._task.args.get("variables") or {})
+        wanted = variables.get("tenant_state")
+        kept: dict[str, str] = {}
+        if wanted not in (None, "deleted"):
+            states = {name: controller.state_of(name) for name in names}
+            deleted = [name for name in names if states[name] == "deleted"]
+            if deleted and deleted == list(names):
+                raise MemcloudError(
+                    f"{deleted[0]}: is deleted, and tenant_state: {wanted} would neither ask for "
+                    "its owner nor end its keys. Nothing was touched: create_tenant brings it "
+                    "back with a new key"
+                )
+            for name in names:
+                if states[name] == "deleted":
+                    kept[name] = "is deleted and stays so: create_tenant brings it back"
+                elif (states[name], wanted) == ("suspended", "paused"):
+                    kept[name] = "is suspended and stays so: resume_tenant ends that"
+        others = {name: value for name, value in variables.items() if name != "tenant_state"}
+        return {name: others if name in kept else variables for name in names}, kept
 
     def _apply(self, writer: Writer, tenant: Tenant, dry_run: bool = False) -> Change:
         return writer.apply(self._request(tenant.name, tenant.uid), dry_run=dry_run)
@@ -57,7 +83,7 @@ class ActionModule(ControllerAction):
         arguments = self._task.args
         return Request(
             name,
-            arguments.get("variables") or {},
+            self._variables[name],
             arguments.get("remove") or (),
             expect=EXISTING,
             uid=uid,
@@ -66,7 +92,7 @@ class ActionModule(ControllerAction):
 
     def _forget_key(self, name: str, keys_dir: str) -> None:
         """A deleted tenant's key opens nothing any more and is not kept."""
-        variables = self._task.args.get("variables") or {}
+        variables = self._variables[name]
         gone = self._task.args.get("state") == "absent"
         answer = Answer(name, os.path.join(keys_dir, name + ".json"))
         if not os.path.exists(answer.path):

@@ -155,7 +155,8 @@ class TenantNode(Node):
                     if record.pop(decision, None):
                         what = f"is no longer {decision} by its node's decision"
                         result.drift.append(Drift("tenant", name, "settle", what, decision))
-                if settle and record.pop(DEPARTED, None):
+                stays = settle and tenant["state"] != "deleted"
+                if stays and record.pop(DEPARTED, None):
                     what = "stays here, though it was stopped to be moved"
                     result.drift.append(Drift("tenant", name, "settle", what))
                 tenant = in_force(tenant, record)
@@ -329,7 +330,7 @@ class TenantNode(Node):
                 name = f"tenant-{tenant['tenant']}"
                 lock = locked(self.state.locks, name, self.owner, _LOCK_WAIT)
                 with lock, Job(self, tenant, own) as job:
-                    if settle:
+                    if settle and tenant["state"] != "deleted":
                         job.settle(*DECISIONS, DEPARTED)
                     self._converge(job, purge, hostnames, result)
             except Exception as error:

@@ -13,6 +13,8 @@ author: memcloud contributors (@memcloud)
 description:
   - Writes by the inventory writer that C(platform_inventory_writer) names. Comments and order of
     an entry stay. An entry that has another C(tenant_uid) than the inventory is not touched.
+  - A deleted tenant gets no other C(tenant_state), and a suspended one is not paused. With several
+    tenants their state stays what it is. Where all of them are deleted, nothing is written.
   - An action plugin that runs once for all tenants, on the controller alone.
 options:
   tenants:
@@ -55,5 +57,9 @@ tenants:
   description: Names of the tenants whose entries were changed.
   type: list
   elements: str
+  returned: success
+kept:
+  description: Tenants whose state stays what it is, and why.
+  type: dict
   returned: success
 """

@@ -75,6 +75,10 @@ class Controller:
             return ""
         return str(self._hostvars.raw_get(tenant).get("tenant_node") or "")
 
+    def state_of(self, tenant: str) -> str:
+        """The state that the entry of a tenant asks for."""
+        return str(self._hostvars.raw_get(tenant).get("tenant_state") or "running")
+
     def choose_node(
         self, tenant: str, group: str, rooms: Mapping[str, Mapping[str, Any]], need: Need
     ) -> str:

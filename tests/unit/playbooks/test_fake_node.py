@@ -26,11 +26,14 @@ program = sys.stdin.read()
 line = next(line for line in program.splitlines() if line.startswith("given = json.loads("))
 given = json.loads(ast.literal_eval(line.removeprefix("given = json.loads(")[:-1]))
 arguments = given["arguments"]
-names = [tenant["tenant"] for tenant in json.loads(arguments["tenants"])]
+states = {tenant["tenant"]: tenant["state"] for tenant in json.loads(arguments["tenants"])}
+names = list(states)
 what = arguments.get("operation") or given["call"]
 here = %r
 with open(here + "/calls", "a") as log:
     log.write(json.dumps([what, names]) + "\\n")
+with open(here + "/states", "w") as log:
+    json.dump(states, log)
 answers = json.load(open(here + "/answers"))[what]
 told = {"tenants": [], **answers.get("", {})}
 for name in names:
@@ -79,6 +82,10 @@ class World:
     def calls(self) -> list[list[Any]]:
         path = self.directory / "calls"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def states(self) -> dict[str, str]:
+        """What the node was last told that its tenants should be."""
+        return dict(json.loads((self.directory / "states").read_text()))
 
     def entry(self, name: str, **change: Any) -> Any:
         """What a tenant's entry says, after a change by hand."""
@@ -261,3 +268,32 @@ def test_an_import_says_what_it_would_do(world: World) -> None:
     assert f"acme: would store the memories of {archive}" in output
     assert world.calls() == []
     assert not (world.directory / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("playbook", "of_acme", "of_initech"),
+    [
+        ("pause_tenant", "paused", "suspended"),
+        ("suspend_tenant", "suspended", "suspended"),
+        ("resume_tenant", "running", "running"),
+    ],
+)
+def test_deleted_tenants_stay_so_and_suspended_ones_are_not_paused(
+    world: World, playbook: str, of_acme: str, of_initech: str
+) -> None:
+    world.entry("globex", tenant_state="deleted")
+    world.entry("initech", tenant_state="suspended")
+    words = (f"playbooks/{playbook}.yml", "-e")
+    status, output = world.play(*words, "tenant=all", tenant_plan={})
+    assert status == 0, output
+    states = {"acme": of_acme, "globex": "deleted", "initech": of_initech}
+    assert {name: world.entry(name)["tenant_state"] for name in states} == states
+    assert world.states() == states
+    assert "globex: is deleted and stays so: create_tenant brings it back" in output
+    said = "initech: is suspended and stays so: resume_tenant ends that" in output
+    assert said == (playbook == "pause_tenant")
+    status, output = world.play(*words, "tenant=globex")
+    assert status != 0
+    assert "globex: is deleted" in output
+    assert "Nothing was touched: create_tenant brings it back with a new key" in output
+    assert world.entry("globex")["tenant_state"] == "deleted"

@@ -244,6 +244,32 @@ def test_entries_are_changed_for_all_tenants_at_once(tmp_path: Path) -> None:
     assert not again["changed"]
 
 
+def test_what_is_deleted_or_suspended_keeps_its_state_and_takes_the_rest(tmp_path: Path) -> None:
+    states = {"acme": "running", "globex": "deleted", "initech": "suspended"}
+    files = {
+        f"host_vars__{name}_DOT_yml": f'tenant_uid: "aaaaaaaaaaaaaaa{number}"\n'
+        f"tenant_node: node1\ntenant_state: {state}\n"
+        for number, (name, state) in enumerate(states.items())
+    }
+    inventory = write_inventory(tmp_path, **files)
+    variables = {"tenant_state": "paused", "tenant_tier": "pro"}
+    result = Run(inventory).act(tenant_entry, tenants=list(states), variables=variables)
+    assert {name: entry(tmp_path, name)["tenant_state"] for name in states} == {
+        **states,
+        "acme": "paused",
+    }
+    assert {entry(tmp_path, name)["tenant_tier"] for name in states} == {"pro"}
+    assert result["kept"] == {
+        "globex": "is deleted and stays so: create_tenant brings it back",
+        "initech": "is suspended and stays so: resume_tenant ends that",
+    }
+    # Alone as well, and what is asked for is not a state.
+    again = Run(inventory).act(tenant_entry, tenants=["initech"], variables=variables)
+    assert again["kept"] and not again["changed"]
+    limits = {"tenant_limits": {"burst": 50}}
+    assert Run(inventory).act(tenant_entry, tenants=["globex"], variables=limits)["changed"]
+
+
 def test_no_entry_is_changed_unless_all_can_be(tmp_path: Path) -> None:
     """globex's entry, which Ansible read, is encrypted when it is to be written."""
     inventory = write_inventory(

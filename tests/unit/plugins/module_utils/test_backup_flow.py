@@ -637,6 +637,7 @@ def test_a_departed_tenant_is_not_brought_back_by_the_way(world):
     assert "error" not in act(world, _backup.Depart())
     # An operator says that it stays, or it is taken off this node.
     assert world.plan("acme", tenant_state="deleted")["acme"].error == ""
+    assert "stays here" not in str(world.plan("acme", settle=True, tenant_state="deleted"))
     assert "tenant acme: stays here, though it was stopped to be moved" in [
         drift.words() for drift in world.plan("acme", settle=True)["acme"].drift
     ]
