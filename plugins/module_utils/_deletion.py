@@ -24,7 +24,11 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api impo
     ask,
     wait_for_gate,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._files import disk_usage
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
+    disk_usage,
+    names_in,
+    remove_tree,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._hosts_file import HOSTS
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
@@ -52,13 +56,14 @@ def delete(job: Job, purge: bool) -> tuple[list[Drift], dict[str, Any]]:
     """
     found = look(job)
     drifts = _take_down(job)
+    record_stays = True
     if purge:
         for name in _volumes(job):
             job.engine.remove_volume(name)
             drifts.append(Drift("volume", name, "purge", "is to be purged", "present", "absent"))
-        _remove_files(job)
+        record_stays = not _remove_files(job)
         job.state.release_slot(job.tenant["uid"], job.node.owner)
-    elif job.record.get("uid"):
+    if record_stays and job.record.get("uid"):
         job.record.update(state="deleted", deleted=job.record.get("deleted") or now())
         job.save()
     job.node.write_hosts_file()
@@ -124,18 +129,28 @@ def _volumes(job: Job) -> list[str]:
     ]
 
 
-def _remove_files(job: Job) -> None:
-    shutil.rmtree(job.paths.home, ignore_errors=True)
-    for folder in _restore_points(job):
+def _remove_files(job: Job) -> bool:
+    """Remove what is in files; whether its record is gone, too.
+
+    It goes last: without it, nobody would look for restore points in the operator's folder.
+    """
+    folders = _restore_points(job)
+    for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
+    packed = [f"{folder}.tar" for folder in folders]  # by a killed move
     for path in (
-        # What a killed move packed.
-        *(f"{folder}.tar" for folder in _restore_points(job)),
+        *packed,
         job.state.path("gate", "activity", f"{job.name}.json"),
         job.state.path("evidence", f"{job.unique_name}.jsonl"),
     ):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+    if not any(map(os.path.lexists, (*folders, *packed))):
+        shutil.rmtree(job.paths.home, ignore_errors=True)
+        return True
+    for name in set(names_in(job.paths.home)) - {"state.json"}:
+        remove_tree(os.path.join(job.paths.home, name))
+    return False
 
 
 def _restore_points(job: Job) -> list[str]:

@@ -347,6 +347,37 @@ def test_purge_takes_what_a_killed_move_packed(node):
     assert str(folder / "acme-00000000.tar") in [thing["name"] for thing in report["gone"]]
 
 
+def test_a_purge_that_leaves_restore_points_in_the_operators_folder_does_not_forget_them(
+    node, tmp_path_factory, monkeypatch
+):
+    place = tmp_path_factory.mktemp("mnt")
+    points, stays = place / "acme-00000000", place / "globex-00000001"
+    for folder in (points, stays):
+        folder.mkdir(parents=True)
+        (folder / "config").write_text("restic")
+    folders = {"tenant_state": "deleted", "platform_backup_repository": str(place)}
+    node.converge("acme")
+    home = node.data_dir / "tenants/acme"
+    (home / "exports").mkdir()
+    removed = _deletion.shutil.rmtree
+
+    def refuse(path, **how):
+        if path != str(points):
+            removed(path, **how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_deletion.shutil, "rmtree", refuse)
+        # What cannot be removed is named each time.
+        for _attempt in range(2):
+            report = node.converge("acme", purge=True, **folders)["acme"].deletion
+            assert str(points) in [thing["name"] for thing in report["left"]]
+            assert os.listdir(home) == ["state.json"]
+            assert node.record("acme")["state"] == "deleted"
+    report = node.converge("acme", purge=True, **folders)["acme"].deletion
+    assert report["left"] == [] and not home.exists()
+    assert os.listdir(place) == [stays.name]
+
+
 def test_purge_spares_the_volumes_of_another_identity(node):
     node.converge("acme")
     labels = node.engine.found_volumes["mc-acme-00000000-postgres"]["Labels"]
