@@ -39,6 +39,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
     atomic_write,
     read_text,
+    remove_tree,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._names import unique_name
@@ -193,6 +194,16 @@ class Job:
         path = os.path.join(self.paths.home, "work")
         os.makedirs(path, mode=0o700, exist_ok=True)
         return path
+
+    @property
+    def import_cursor(self) -> str:
+        """The file that says how far an import came."""
+        return os.path.join(self.paths.home, "import.json")
+
+    def forget_import(self) -> None:
+        """What was imported may not be there: its data was exchanged, or does not prove it."""
+        self.record.pop("imported", None)
+        remove_tree(self.import_cursor)
 
     def container(self, role: str) -> str:
         """Name of one of the tenant's containers."""

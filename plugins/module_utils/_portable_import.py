@@ -263,7 +263,7 @@ def prove_import(
                 name = "/".join(batch.project)
                 raise PortableError(
                     f"{name}: {len(missing)} of {len(batch.memories)} memories did not arrive, "
-                    f"the first is {missing[0]['id']} of the archive. Run the import again"
+                    f"the first is {missing[0]['id']} of the archive"
                 )
     told = []
     for entry in projects:

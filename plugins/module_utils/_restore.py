@@ -151,6 +151,7 @@ class Restore(Operation):
             job.bring(running, generation)
             proof = job.prove()
         previous = job.generation
+        job.forget_import()
         job.record.update(
             generation=generation,
             version=job.tenant["version"],

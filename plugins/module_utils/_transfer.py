@@ -27,7 +27,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._backup import
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import APP_PORT
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
-from ansible_collections.memcloud.memmachine.plugins.module_utils._files import remove_stale
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
+    remove_stale,
+    remove_tree,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job, embedder_of
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._memory_api import MemoryServer
@@ -35,7 +38,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._operation imp
     Operation,
     check_version,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._portable import file_sha256
+from ansible_collections.memcloud.memmachine.plugins.module_utils._portable import (
+    PortableError,
+    file_sha256,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._portable_import import (
     Cursor,
     import_memories,
@@ -252,20 +258,19 @@ class Import(Operation):
         with job.step("unpack"):
             lines = unpack_memories(path, job.work, manifest)
         cursor = _cursor(job, manifest)
-        exact = not job.params.get("force")
-        if exact:
+        if not job.params.get("force"):
             job.hold()
         with awake(job):
             with contextlib.closing(server_of(job)) as server:
                 with job.step("import"):
                     done = import_memories(server, lines, cursor, manifest["projects"])
                 with job.step("compare"):
-                    projects = prove_import(server, lines, manifest["projects"], exact=exact)
+                    projects = _prove(job, server, lines, manifest["projects"])
             with job.step("prove"):
                 proof = job.prove()
         job.record["imported"] = {"memories": cursor.archive, "at": now()}
         job.save()
-        os.unlink(cursor.path)
+        remove_tree(cursor.path)
         return {
             **done,
             "changed": done["added"] > 0,
@@ -274,6 +279,23 @@ class Import(Operation):
             "message": f"{done['added']} memories stored, {done['present']} were there; "
             f"{len(projects)} projects have what the archive says",
         }
+
+
+def _prove(
+    job: Job, server: MemoryServer, lines: str, projects: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Hold what was imported against the server; the next run believes nothing of one that fails.
+
+    Clients may have stored or deleted something since the run began that the cursor is of.
+    """
+    try:
+        return prove_import(server, lines, projects, exact=not job.params.get("force"))
+    except PortableError as error:
+        job.forget_import()
+        raise PortableError(
+            f"{error}. Run the import again with -e force=true: it adds what is not there, and "
+            "leaves what else the tenant has"
+        ) from error
 
 
 def _archive_of(job: Job) -> str:
@@ -288,8 +310,7 @@ def _archive_of(job: Job) -> str:
 
 def _cursor(job: Job, manifest: Mapping[str, Any]) -> Cursor:
     """How far an earlier run came with these memories in this tenant."""
-    path = os.path.join(job.paths.home, "import.json")
-    return Cursor.load(path, str(manifest["files"][MEMORIES]["sha256"]))
+    return Cursor.load(job.import_cursor, str(manifest["files"][MEMORIES]["sha256"]))
 
 
 class Reembed(Operation):

@@ -191,6 +191,8 @@ class Rollback(Operation):
                 job.prove(float(job.params.get("patience") or PATIENCE))
         except (MemcloudError, OSError) as error:
             raise _failed(job, was["version"], error) from error
+        if generation != was["generation"]:
+            job.forget_import()
         _commit(job, "rollback", was, time.monotonic() - began, generation)
         job.release()
         return {

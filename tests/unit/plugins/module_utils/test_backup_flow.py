@@ -426,6 +426,17 @@ def test_a_restore_goes_into_new_volumes_and_the_old_ones_go_last(world):
     assert not world.plan("acme")["acme"].drift
 
 
+def test_what_was_imported_before_a_restore_is_not_taken_for_being_there(world):
+    act(world, _backup.Backup())
+    home = world.data_dir / "tenants/acme"
+    record = {**world.record("acme"), "imported": {"memories": "f" * 64, "at": "today"}}
+    (home / "state.json").write_text(json.dumps(record))
+    (home / "import.json").write_text("{}")
+    assert "error" not in act(world, _restore.Restore(), force=True)
+    assert "imported" not in world.record("acme")
+    assert not (home / "import.json").exists()
+
+
 def test_memories_are_not_overwritten_without_force(world):
     act(world, _backup.Backup())
     answer = act(world, _restore.Restore())

@@ -63,6 +63,14 @@ def app(node):
     return node.engine.found_containers["mc-acme-app"]["Image"]
 
 
+def imported(node):
+    """What an import into the tenant leaves, and a killed one."""
+    home = node.data_dir / "tenants/acme"
+    record = {**node.record("acme"), "imported": {"memories": "f" * 64, "at": "today"}}
+    (home / "state.json").write_text(json.dumps(record))
+    (home / "import.json").write_text("{}")
+
+
 def migrating(monkeypatch):
     monkeypatch.setattr(
         _update, "describe_server", lambda c, d, image, version: server_of(version, NEWER)
@@ -151,10 +159,13 @@ def test_a_migration_works_on_new_volumes_and_keeps_the_old(fleet, monkeypatch):
     refused = work(fleet, _update.Rollback(), "0.3.9")
     assert "minutes since" in refused["error"] and "-e force=true" in refused["error"]
     assert app(fleet) == "sha256:m"
+    imported(fleet)
     assert "error" not in work(fleet, _update.Rollback(), "0.3.9", {"force": True})
     record = fleet.record("acme")
     assert (record["generation"], record["version"], app(fleet)) == (1, "0.3.9", "sha256:old")
     assert record["previous"]["generation"] == 2
+    assert "imported" not in record  # they are in what is left behind
+    assert not (fleet.data_dir / "tenants/acme/import.json").exists()
     # A second one goes forward again, and what comes next has volumes of its own.
     assert "error" not in work(fleet, _update.Rollback(), "0.4.0", {"force": True})
     assert fleet.record("acme")["generation"] == 2
@@ -216,8 +227,10 @@ def test_after_going_back_the_tenant_stays_on_the_image_that_its_node_no_longer_
     images["postgres"]["id"] = "sha256:p2"
     path.write_text(json.dumps(images))
     assert work(fleet, _update.Update(), "0.3.9")["plan"]["images"] == ["postgres"]
+    imported(fleet)
     assert "error" not in work(fleet, _update.Rollback(), "0.3.9")
     assert fleet.record("acme")["images"]["postgres"] == "sha256:p"
+    assert "imported" in fleet.record("acme")  # the data is the same
     assert not fleet.plan("acme", tenant_version="0.3.9")["acme"].drift
 
 

@@ -1,0 +1,122 @@
+"""Importing an archive into a tenant on an engine in memory, and what clients do meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+import pytest
+from ansible_collections.memcloud.memmachine.plugins.module_utils import _job, _transfer
+from ansible_collections.memcloud.memmachine.plugins.module_utils._archive import pack
+from ansible_collections.memcloud.memmachine.plugins.module_utils._memory_api import ApiError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import operate
+
+sys.path.insert(0, os.path.dirname(__file__))
+import tenant_data
+import test_deploy
+from fake_memories import FakeMemories
+from test_portable import ACME, export, fill, reader, what
+
+node = test_deploy.node  # a fixture: the engine, with the edge's answers left out
+UID = "0" * 8 + "abcdef01"
+
+
+class World:
+    """A tenant whose server holds what the test says, and an archive of 25 memories."""
+
+    def __init__(self, node, tmp_path):
+        self.node = node
+        self.source, self.server = FakeMemories(), FakeMemories()
+        fill(self.source)
+        _path, projects = export(self.source, tmp_path)
+        self.archive = str(tmp_path / "acme.tar.gz")
+        about = {"tenant": "acme", "version": "0.4.0", "projects": projects}
+        pack(str(tmp_path), ["memories.ndjson"], about, self.archive)
+
+    def bring_in(self, force=False):
+        given = {"platform_tls_mode": "off", "tenant_uid": UID}
+        platform, tenant, secrets = tenant_data.make(self.node.data_dir, "acme", **given)
+        params = {"acme": {"archive": self.archive, "force": force}}
+        made = Node(platform, "ben@desk")
+        return operate(made, _transfer.Import(), [tenant], {"acme": secrets}, params, {})[0]
+
+    def job(self):
+        platform, tenant, secrets = tenant_data.make(
+            self.node.data_dir, "acme", platform_tls_mode="off", tenant_uid=UID
+        )
+        return _job.Job(Node(platform, "ben@desk"), tenant, secrets)
+
+
+@pytest.fixture
+def world(node, tmp_path, monkeypatch):
+    made = World(node, tmp_path)
+    monkeypatch.setattr(_transfer, "server_of", lambda job: reader(made.server))
+    monkeypatch.setattr(_transfer, "database_up", lambda job: contextlib.nullcontext())
+    monkeypatch.setattr(_transfer, "sql", lambda job, query: str(len(made.server.of(ACME))))
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    assert node.converge("acme")["acme"].error == ""
+    yield made
+    made.source.close()
+    made.server.close()
+
+
+def killed(world, monkeypatch):
+    """A run that stored everything and ended before it was proved."""
+
+    def die(*_arguments, **_named):
+        raise ApiError("acme: the server went away", 0)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_transfer, "prove_import", die)
+        assert "went away" in world.bring_in()["error"]
+    assert world.job().import_cursor in map(str, world.node.data_dir.glob("tenants/acme/*"))
+
+
+def test_a_killed_import_is_finished_without_force(world, monkeypatch):
+    killed(world, monkeypatch)
+    assert "error" not in world.bring_in()
+    assert what(world.server) == what(world.source)
+    assert not os.path.exists(world.job().import_cursor)
+    assert "were imported at" in world.bring_in()["message"]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_was_deleted_after_a_killed_import_does_not_stop_it_for_good(
+    world, monkeypatch, force
+):
+    killed(world, monkeypatch)
+    world.server.episodes.clear()
+    error = world.bring_in(force)["error"]
+    assert "25 of 25 memories did not arrive" in error
+    assert error.count("Run the import again with -e force=true") == 1
+    assert "error" not in world.bring_in(force)
+    assert what(world.server) == what(world.source)
+
+
+def test_what_was_stored_after_a_killed_import_is_left_with_force(world, monkeypatch):
+    killed(world, monkeypatch)
+    fill(world.server, count=1)
+    assert "the server 26: they must be the same. Run" in world.bring_in()["error"]
+    # From then on nobody waits for what cannot be done.
+    assert "has 26 memories already. Say -e force=true" in world.bring_in()["error"]
+    answer = world.bring_in(force=True)
+    assert answer["message"].startswith("0 memories stored, 25 were there")
+
+
+def test_what_was_imported_counts_no_longer_when_other_data_is_there(world):
+    assert world.bring_in()["changed"]
+    world.server.episodes.clear()
+    job = world.job()
+    job.forget_import()
+    job.save()
+    assert world.bring_in()["changed"]
+
+
+def test_an_archive_without_a_memory_is_imported(world, tmp_path):
+    world.source.episodes.clear()
+    _path, projects = export(world.source, tmp_path)
+    about = {"tenant": "acme", "version": "0.4.0", "projects": projects}
+    pack(str(tmp_path), ["memories.ndjson"], about, world.archive)
+    assert "error" not in world.bring_in()
