@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -26,6 +27,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._files import 
     names_in,
     stale_files,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._job import UPLOADED
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import holder
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_check import (
@@ -257,6 +259,10 @@ class NodeDoctor:
             for whole in stale_files(exports, half_archive(name), _DAY_SECONDS):
                 what = f"{whole} was left by a killed export, with memories"
                 yield WARNING, what, f"remove it; export_tenant -e tenant={name} does"
+            home = self._node.state.tenant_dir(name)
+            for whole in stale_files(home, re.escape(UPLOADED), _DAY_SECONDS):
+                what = f"{whole} was left by a killed import, with memories"
+                yield WARNING, what, "remove it; its next operation (backup_tenant, …) does"
         spool = self._node.state.path("edge", "spool")
         left = stale_files(spool, SPOOLED, _DAY_SECONDS)
         if left:

@@ -39,6 +39,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
     atomic_write,
     read_text,
+    remove_stale,
     remove_tree,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
@@ -78,6 +79,10 @@ _STOP_SECONDS = {"app": 15, "postgres": 30, "neo4j": 30}
 # processors busy for each: more of them only make the clients of all wait longer.
 _HOLDS = threading.BoundedSemaphore(max(1, (os.cpu_count() or 1) // 2))
 _HOST_RULE = re.compile(r"Host\(`([^`]+)`\)")
+# What import_tenant brings to a node stands in the tenant's directory, and how long one may wait
+# there for the operation that another run is at.
+UPLOADED = "import.tar.gz"
+_UPLOADED_SECONDS = 3600.0
 # A server may end because its databases were not there yet; one that does so again is broken.
 _RESTARTS = 3
 
@@ -461,7 +466,8 @@ class Job:
         """Take away what an operation left.
 
         That is its scratch containers and networks (a killed run leaves them running) with their
-        slot, volumes of other generations with the containers that hold them, and its directory.
+        slot, volumes of other generations with the containers that hold them, its directory, and
+        an archive that was brought for an import.
         """
         found = self.found()
         scratch = found.of_kind(SCRATCH)
@@ -478,6 +484,7 @@ class Job:
         if self.stand_in in self.state.node()["slots"]:
             self.state.release_slot(self.stand_in, self.node.owner)
         shutil.rmtree(os.path.join(self.paths.home, "work"), ignore_errors=True)
+        remove_stale(self.paths.home, re.escape(UPLOADED), _UPLOADED_SECONDS)
 
     def _kept_volumes(self) -> set[str]:
         """The volumes that it lives on, and those that are kept for a rollback."""

@@ -132,7 +132,7 @@ def test_a_killed_import_goes_on_and_every_memory_arrives_once(
     assert semantic(target) == semantic(source)
     found = target.search("Fact number 42 is about tea", project="many")
     assert any("Fact number" in content for content in found)
-    assert not cursor.exists() and not list((platform.data_dir / "imports").iterdir())
+    assert not cursor.exists() and not cursor.with_name("import.tar.gz").exists()
     assert not (platform.data_dir / "tenants/zeta/work").exists()
 
 

@@ -270,6 +270,37 @@ def test_an_import_says_what_it_would_do(world: World) -> None:
     assert not (world.directory / "data").exists()
 
 
+BROUGHT = """
+import os
+there = json.loads(arguments["params"])["acme"]["archive"]
+open(here + "/brought", "w").write(f"{there} {os.path.exists(there)}")
+"""
+
+
+def test_an_archive_stands_in_its_tenants_directory_alone(world: World) -> None:
+    """A purge takes it from there, whatever becomes of the run."""
+    archive = world.directory / "acme.tar.gz"
+    archive.write_text("memories")
+    words = ("playbooks/import_tenant.yml", "-e", "tenant=acme", "-e", f"file={archive}")
+    home = world.directory / "data/mc/tenants/acme"
+    node = world.directory / "venv/bin/python"
+    node.write_text(node.read_text().replace("answers =", BROUGHT + "answers =", 1))
+    failed = {"acme": {"error": "acme: its node has no record of it: run deploy_tenant"}}
+    # A tenant that was not deployed leaves nothing there.
+    status, output = world.play(*words, **{"import": failed})
+    assert status != 0 and "acme: its node has no record of it: run deploy_tenant" in output
+    assert not home.exists()
+    there = f"{home}/import.tar.gz"
+    assert (world.directory / "brought").read_text() == f"{there} False"
+    home.mkdir(parents=True)
+    done = {"acme": {"changed": True, "message": "done"}}
+    status, output = world.play(*words, **{"import": done})
+    assert status == 0, output
+    assert (world.directory / "brought").read_text() == f"{there} True"
+    assert list(home.iterdir()) == []
+    assert [path.name for path in (world.directory / "data/mc").iterdir()] == ["tenants"]
+
+
 @pytest.mark.parametrize(
     ("playbook", "of_acme", "of_initech"),
     [

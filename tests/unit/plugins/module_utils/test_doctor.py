@@ -265,6 +265,7 @@ LEFT_CASES = [
     (HALF, 25, "with memories", "export_tenant"),
     (HALF, 23, "", ""),
     (HALF[: -len(".part")], 200, "", ""),
+    ("tenants/acme/import.tar.gz", 25, "left by a killed import, with memories", "backup_tenant"),
     ("edge/spool/temp-multibuf-123", 25, "1 files in", "deploy_tenant"),
     ("edge/spool/temp-multibuf-123", 23, "", ""),
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils import _job, _transfer
@@ -112,6 +113,17 @@ def test_what_was_imported_counts_no_longer_when_other_data_is_there(world):
     job.forget_import()
     job.save()
     assert world.bring_in()["changed"]
+
+
+def test_an_archive_that_a_killed_run_brought_goes_and_one_that_waits_its_turn_stays(world):
+    left = world.node.data_dir / "tenants/acme" / _job.UPLOADED
+    left.write_text("memories")
+    moment = time.time() - 7200
+    world.bring_in()
+    assert left.exists()  # of a run that waits for the tenant's lock
+    os.utime(left, (moment, moment))
+    world.bring_in(force=True)
+    assert not left.exists()
 
 
 def test_an_archive_without_a_memory_is_imported(world, tmp_path):
