@@ -19,6 +19,7 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report_action
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._waves import (
     VARIABLE,
     Candidate,
+    canaries_of,
     outcome_of,
     parse_steps,
     skipped,
@@ -37,7 +38,8 @@ class ActionModule(ReportAction):
         facts = {n: entry for node in given["facts"] for n, entry in node.items()}
         if given.get("outcomes"):
             return {"changed": False, "tenants": self._tell(task_vars, facts, version)}
-        canaries = given.get("canaries") or []
+        known = task_vars["groups"].get("tenants") or ()
+        canaries = canaries_of(given.get("canaries") or [], known)
         try:
             steps = parse_steps(task_vars.get(VARIABLE) or load_defaults()[VARIABLE])
             candidates = [

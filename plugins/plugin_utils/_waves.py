@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import VariableError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
+    MemcloudError,
+    VariableError,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._update_plan import version_key
 
 CANARY = "canary"
@@ -85,6 +88,24 @@ def parse_steps(value: Any) -> tuple[Step, ...]:
     if len({step.tenants for step in steps}) != len(steps):
         raise _bad("names the same tenants twice")
     return tuple(steps)
+
+
+def canaries_of(given: Any, tenants: Collection[str]) -> list[str]:
+    """The tenants that a run names as canaries: a list, or a text with commas between them.
+
+    :raises MemcloudError: when one of them is not among the tenants.
+    """
+    if isinstance(given, str):
+        given = [name.strip() for name in given.split(",") if name.strip()]
+    elif not isinstance(given, list):
+        given = [given]
+    unknown = [str(name) for name in given if name not in tenants]
+    if unknown:
+        raise MemcloudError(
+            f"canaries: there is no tenant {', '.join(unknown)} in this inventory. Nothing was "
+            "touched: name those that there are (list_tenants), with commas between them"
+        )
+    return list(given)
 
 
 def waves_of(candidates: Iterable[Candidate], steps: Sequence[Step], version: str) -> list[Wave]:

@@ -19,6 +19,7 @@ from ansible_collections.memcloud.memmachine.plugins.action import (
     fleet_converge,
     fleet_inputs,
     fleet_plan,
+    fleet_waves,
     tenant_result,
 )
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call import failure_of
@@ -239,6 +240,15 @@ def test_converging_sends_secrets_of_the_wanted_tenants_in_their_own_argument(ru
 def test_result_of_a_tenant(run, plan, converged, check_mode, expected):
     result = run(tenant_result, check_mode=check_mode, plan=plan, converged=converged)
     assert {key: result[key] for key in expected} == expected
+
+
+def test_a_canary_named_as_text_is_one_or_stops_the_run(run):
+    batches = [batch_of(run)]
+    facts = [{name: {"running_version": "0.3.8"} for name in ("acme", "initech")}]
+    told = {"batches": batches, "facts": facts, "version": "0.4.0"}
+    assert run(fleet_waves, canaries="initech", **told)["waves"][0]["tenants"] == ["initech"]
+    with pytest.raises(AnsibleActionFail, match="there is no tenant tech in"):
+        run(fleet_waves, canaries="initech,tech", **told)
 
 
 def test_a_drifted_tenant_that_was_not_converged_has_failed(run):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils._defaults import load_defaults
-from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import VariableError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
+    MemcloudError,
+    VariableError,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._update_plan import slower
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._waves import (
     Candidate,
+    canaries_of,
     parse_steps,
     skipped,
     waves_of,
@@ -53,6 +57,26 @@ def test_canaries_go_first_then_the_tiers_in_order():
 def test_a_tier_that_no_step_names_comes_last_one_by_one():
     fleet = [tenant("x2", "large"), tenant("x1", "large"), tenant("f1")]
     assert names(waves_of(fleet, STEPS, "0.4.0")) == [["f1"], ["x1"], ["x2"]]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("acme-staging", ["acme-staging"]),
+        (" acme, acme-staging ,", ["acme", "acme-staging"]),
+        (["acme"], ["acme"]),
+        ("", []),
+        ([], []),
+    ],
+)
+def test_canaries_are_named_in_a_list_or_a_text(given, expected):
+    assert canaries_of(given, ["acme", "acme-staging"]) == expected
+
+
+@pytest.mark.parametrize("given", ["acme,acme-stagin,x", ["acme", "acme-stagin", "x"]])
+def test_a_canary_that_is_no_tenant_is_named(given):
+    with pytest.raises(MemcloudError, match="there is no tenant acme-stagin, x in"):
+        canaries_of(given, ["acme", "acme-staging"])
 
 
 def test_without_a_step_for_canaries_they_go_with_their_tier():
