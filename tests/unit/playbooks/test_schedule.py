@@ -85,7 +85,7 @@ def test_all_of_them_run_their_playbook(commands: dict[str, str], tmp_path: Path
 def test_one_that_waited_in_vain_says_so(
     commands: dict[str, str], name: str, tmp_path: Path
 ) -> None:
-    with (tmp_path / "memcloud-zz-care").open("w") as lock:
+    with (tmp_path / "schedule-care").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert said(commands[name]).startswith(f"{name} was left out: it waited two hours for")
         assert said(commands["backup_tenant"]).startswith("did ")
@@ -99,6 +99,39 @@ def test_one_that_fails_was_not_left_out(commands: dict[str, str]) -> None:
 def test_points_are_due_again_in_a_quarter_of_an_hour(
     commands: dict[str, str], tmp_path: Path
 ) -> None:
-    with (tmp_path / "memcloud-zz-backups").open("w") as lock:
+    with (tmp_path / "schedule-backups").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert said(commands["backup_tenant"]) == ""
+
+
+def test_a_schedule_of_another_inventory_is_neither_replaced_nor_removed(tmp_path: Path) -> None:
+    """Two platforms of one name have one usual place, which is not cron's in this test."""
+    playbook = tmp_path / "playbooks/schedule_backups.yml"
+    playbook.parent.mkdir()
+    text = (controller.TOP / "playbooks/schedule_backups.yml").read_text()
+    playbook.write_text(text.replace("'/etc/cron.d/", f"'{tmp_path}/"))
+    schedule, own = tmp_path / "memcloud-zz", tmp_path / "own"
+    one, two = tmp_path / "one.yml", tmp_path / "two.yml"
+    for inventory in (one, two):
+        inventory.write_text("nodes: {hosts: {node1: {platform_name: zz}}}\n")
+
+    def run(inventory: Path, *words: str) -> tuple[int, str]:
+        code, output = controller.play(playbook, "-i", inventory, *words)
+        return code, " ".join(output.split())
+
+    code, output = run(one)
+    assert code == 0, output
+    before = schedule.read_text()
+    assert f"# Inventory: {one}\n" in before
+    assert "/run/lock/memcloud-zz-care" in before
+    for words in ((), ("-e", "state=absent")):
+        code, output = run(two, *words)
+        assert code != 0
+        assert f"{schedule} is the schedule of another inventory ({one})" in output
+        assert schedule.read_text() == before
+    assert run(two, "-e", f"cron_file={own}")[0] == 0
+    assert "/run/lock/own-care" in own.read_text()
+    assert run(one)[0] == 0
+    assert run(one, "-e", "state=absent")[0] == 0
+    assert not schedule.exists()
+    assert own.exists()
