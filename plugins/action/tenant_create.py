@@ -86,9 +86,12 @@ class ActionModule(ControllerAction):
         placeholders = {"tenant_uid": _PLACEHOLDER_UID, **usual}
         tentative = {**wish.stated(), **wish.variables}
         tenant, platform = controller.tenant(wish.name, tentative, placeholders)
-        usual["tenant_node"] = node = (
-            wish.node or controller.node_of(wish.name) or self._choose(tenant, controller)
-        )
+
+        def node() -> str:
+            chosen = controller.node_of(wish.name) or self._choose(tenant, controller)
+            usual["tenant_node"] = chosen
+            return chosen
+
         answer = self._answer(wish.name, controller.keys_dir(platform))
         outcome = create(
             wish,

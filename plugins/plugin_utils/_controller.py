@@ -96,8 +96,10 @@ class Controller:
         if len(nodes) == 1:
             return nodes[0]
         carried: dict[str, list[str]] = {node: [] for node in nodes}
-        for name in self._groups.get(_TENANTS) or ():
-            node = self._hostvars.raw_get(name).get("tenant_node")
+        # Others may have been given a node since Ansible read their entries.
+        entries = self._read_entries()
+        for name in {*(self._groups.get(_TENANTS) or ()), *entries}:
+            node = entries.get(name, {}).get("tenant_node") or self.node_of(name)
             if name != tenant and node in carried:
                 carried[node].append(name)
         return choose_node(tenant, nodes, carried, rooms, need)
@@ -157,13 +159,16 @@ class Controller:
             host.add_group(groups[_TENANTS])
         return dict(self._hostvars._variable_manager.get_vars(host=host, include_hostvars=False))
 
+    def _read_entries(self) -> Mapping[str, Mapping[str, Any]]:
+        directory = os.path.join(self.inventory_dir, "host_vars")
+        self._entries = load_entries(find_entries(directory)).variables
+        return self._entries
+
     def _check_hostname(self, tenant: Tenant, platform: Platform) -> None:
-        if self._entries is None:
-            directory = os.path.join(self.inventory_dir, "host_vars")
-            self._entries = load_entries(find_entries(directory)).variables
+        entries = self._read_entries() if self._entries is None else self._entries
         hostnames = {
             name: {variable: values[variable] for variable in values if variable != "tenant_uid"}
-            for name, values in self._entries.items()
+            for name, values in entries.items()
             if name not in self._groups.get(_NODES, ()) and name != tenant.name
         }
         hostnames[tenant.name] = {"tenant_hostname": tenant.hostname, "tenant_state": tenant.state}

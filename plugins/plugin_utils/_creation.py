@@ -72,10 +72,13 @@ class Wish:
 
 @dataclass(frozen=True)
 class Usual:
-    """What a new tenant gets where the caller asks for nothing."""
+    """What a new tenant gets where the caller asks for nothing.
+
+    :param node: chooses it from the entries as they stand then.
+    """
 
     tier: str
-    node: str
+    node: Callable[[], str]
     root_key_version: int
 
 
@@ -283,7 +286,7 @@ def _created(wish: Wish, usual: Usual, moment: str) -> Decision:
     api_key, entry = _new_key(wish, moment)
     variables = {
         "tenant_uid": mint_uid(),
-        "tenant_node": usual.node,
+        "tenant_node": wish.node or usual.node(),
         "tenant_tier": usual.tier,
         **wish.stated(),
         **(
@@ -307,7 +310,7 @@ def _completed(wish: Wish, current: Mapping[str, Any], usual: Usual, moment: str
         if usual.root_key_version > 1 and "tenant_root_key_version" not in current:
             variables["tenant_root_key_version"] = usual.root_key_version
     if not current.get("tenant_node"):
-        variables["tenant_node"] = wish.node or usual.node
+        variables["tenant_node"] = wish.node or usual.node()
     if not keys_of(current):
         api_key, entry = _new_key(wish, moment)
         variables["tenant_api_keys"] = [entry]

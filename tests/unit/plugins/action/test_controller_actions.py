@@ -109,6 +109,18 @@ def test_create_takes_the_node_with_the_fewest_tenants(tmp_path: Path) -> None:
     assert entry(tmp_path, "initech")["tenant_node"] == "node1"
 
 
+def test_entries_of_one_run_that_get_a_node_count_for_each_other(tmp_path: Path) -> None:
+    """Each is completed by a process of its own, which knows what Ansible read at first."""
+    names = [f"t{number}" for number in range(6)]
+    files = {f"host_vars__{name}_DOT_yml": "tenant_tier: free\n" for name in names}
+    run = Run(write_inventory(tmp_path, nodes_DOT_yml=TWO_NODES, **files))
+    room = {"memory": 64 << 30, "disk": 1 << 40, "slots": 99, "tenants": []}
+    for name, rooms in zip(names, [{}] * 3 + [{"node1": room, "node2": room}] * 3, strict=True):
+        run.act(tenant_create, tenant=name, rooms=rooms)
+    placed = [entry(tmp_path, name)["tenant_node"] for name in names]
+    assert sorted(placed) == ["node1"] * 3 + ["node2"] * 3
+
+
 def test_create_takes_what_group_vars_say(tmp_path: Path) -> None:
     inventory = write_inventory(
         tmp_path,

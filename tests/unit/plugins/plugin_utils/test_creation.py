@@ -41,7 +41,7 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation impo
 
 ROOT_KEYS = {1: "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}
 PLATFORM = parse_platform({**load_defaults(), "platform_root_keys": ROOT_KEYS})
-USUAL = Usual("free", "node1", 1)
+USUAL = Usual("free", lambda: "node1", 1)
 MOMENT = "2026-11-21T03:00:00Z"
 
 
@@ -111,11 +111,13 @@ def test_a_new_tenant_has_an_entry_with_a_hash_and_an_answer_with_the_key(place:
 def test_the_latest_root_key_and_further_variables_are_stated(place: Place) -> None:
     place.create(variables={"tenant_limits": {"burst": 5}})
     assert place.entry()["tenant_limits"] == {"burst": 5}
-    outcome = place.create("globex", usual=Usual("pro", "node2", 1), hostname="x.example.com")
+    outcome = place.create(
+        "globex", usual=Usual("pro", lambda: "node2", 1), hostname="x.example.com"
+    )
     assert outcome.entry["tenant_hostname"] == "x.example.com"
     assert outcome.entry["tenant_node"] == "node2"
     with pytest.raises(MemcloudError, match="tenant_root_key_version"):
-        place.create("late", usual=Usual("pro", "node2", 3))
+        place.create("late", usual=Usual("pro", lambda: "node2", 3))
     assert place.entry("late") == {}
     assert place.answer("late").read() == {}
 
