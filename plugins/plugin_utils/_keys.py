@@ -253,7 +253,7 @@ def change_keys(
     with one_at_a_time(answer.path, dry_run=dry_run):
         entry = writer.read(wish.tenant) or {}
         keys = keys_of(entry)
-        if wish.change != "revoke" and _is_written(wish, keys, answer):
+        if wish.change != "revoke" and _is_written(wish, live(keys, now), answer):
             return KeyOutcome("resumed", {"tenant_api_keys": keys}, None)
         api_key, planned = _plan(wish, keys, now)
         variables = {"tenant_api_keys": planned.keys}
@@ -276,18 +276,15 @@ def change_keys(
     return KeyOutcome(done, variables, change, planned.ends)
 
 
-def _is_written(wish: KeyWish, keys: Sequence[Key], answer: Answer) -> bool:
+def _is_written(wish: KeyWish, present: Sequence[Key], answer: Answer) -> bool:
     """Whether a run before this one wrote the key and was not finished."""
     known = wish.api_key_sha256
     if not known and answer.read().get("state") == _UNFINISHED:
         made = answer.api_key()
         known = hash_api_key(made) if made else ""
-    lasting = (key for key in keys if key.get("name") == wish.key_name and _is_newest(key, wish))
-    return bool(known) and any(key.get("sha256") == known for key in lasting)
-
-
-def _is_newest(key: Key, wish: KeyWish) -> bool:
-    return wish.change == "add" or not key.get("expires")
+    # The successor stands before those that it replaced.
+    newest = next((key for key in present if key.get("name") == wish.key_name), {})
+    return bool(known) and newest.get("sha256") == known
 
 
 def _plan(wish: KeyWish, keys: Sequence[Key], now: datetime.datetime) -> tuple[str, KeyChange]:

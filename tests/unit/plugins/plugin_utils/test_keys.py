@@ -216,6 +216,28 @@ def test_a_caller_may_keep_the_key(place: Place) -> None:
         place.change("rotate", api_key_sha256="C" * 64)
 
 
+def test_a_killed_rotation_to_a_key_that_ends_is_finished_with_it(place: Place) -> None:
+    for action in ("rotated", "resumed"):
+        assert place.change("rotate", expires=LATER).action == action
+    made = place.answer().api_key()
+    assert [k["sha256"] for k in place.written()] == [sha256(made), "a" * 64]
+    for action in ("rotated", "resumed"):
+        given = {"expires": LATER, "api_key_sha256": "c" * 64}
+        assert place.change("rotate", **given).action == action
+    assert place.written()[0]["sha256"] == "c" * 64
+    # What was replaced, and lives on for a while, is no new key.
+    with pytest.raises(MemcloudError, match="a new key has another hash"):
+        place.change("rotate", api_key_sha256="a" * 64)
+
+
+def test_a_key_that_has_ended_can_be_added_again(place: Place) -> None:
+    given = {"key_name": "ci", "api_key_sha256": "c" * 64}
+    assert place.change("add", **given).action == "added"
+    place.change("revoke", key_name="ci")
+    assert place.change("add", **given).action == "added"
+    assert [k["name"] for k in live(place.written(), NOW)] == ["default", "ci"]
+
+
 def test_a_named_key_has_an_answer_of_its_own_that_goes_with_it(place: Place) -> None:
     place.change("add", "acme.ci", key_name="ci", expires=LATER)
     told = json.loads((place.directory / "secrets/acme.ci.json").read_text())
