@@ -40,12 +40,14 @@ class ActionModule(NodeAction):
                 "secrets": by_tenant(secrets, part),
                 "purge": self._task.args.get("purge", False),
                 "settle": self._task.args.get("settle", False),
+                "elsewhere": str(self._task.args.get("elsewhere") or ""),
                 "owner": run_owner(task_vars),
             }
             return self._ask("tenant_converge", arguments, task_vars)
 
         display.display(f"{batch['node']}: converging {len(tenants)} of its tenants")
-        return {"changed": False, "tenants": call_in_parts(batch, tenants, ask, _line)}
+        converged = call_in_parts(batch, tenants, ask, _line)
+        return {"changed": False, "node": batch["node"], "tenants": converged}
 
 
 def _line(entry: Mapping[str, Any]) -> str:

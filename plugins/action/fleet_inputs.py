@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import Platform
+from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
     ControllerAction,
 )
@@ -27,12 +29,26 @@ class ActionModule(ControllerAction):
     def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the tenants by node; fail with every error before anything is touched."""
         names = self._task.args.get("tenants") or _hosts_of(task_vars)
-        parsed, errors = FleetVariables(task_vars, self._templar).tenants(names)
+        fleet = FleetVariables(task_vars, self._templar)
+        parsed, errors = fleet.tenants(names)
         errors += _entry_problems(task_vars, names, errors)
         if errors and not self._task.args.get("tolerant"):
             raise MemcloudError("Nothing was touched.\n" + "\n".join(errors))
         by_node = batches(parsed, run_origin(task_vars))
+        if self._task.args.get("elsewhere"):
+            by_node = _elsewhere(parsed, fleet, task_vars)
         return {"changed": False, "batches": by_node, "errors": errors}
+
+
+def _elsewhere(
+    parsed: Sequence[tuple[Tenant, Platform]], fleet: FleetVariables, task_vars: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """For each node the tenants that are on another one."""
+    found: list[dict[str, Any]] = []
+    for node in task_vars["groups"].get("nodes") or ():
+        others = [fleet.tenant(tenant.name, node) for tenant, _ in parsed if tenant.node != node]
+        found += batches(others, run_origin(task_vars))
+    return found
 
 
 def _entry_problems(

@@ -30,6 +30,7 @@ class ActionModule(NodeAction):
             "tenants": batch["tenants"],
             "purge": self._task.args.get("purge", False),
             "settle": self._task.args.get("settle", False),
+            "elsewhere": str(self._task.args.get("elsewhere") or ""),
             "owner": run_owner(task_vars),
         }
         answer, problem = self._ask("tenant_plan", arguments, task_vars)
@@ -45,6 +46,7 @@ class ActionModule(NodeAction):
                 display.display(f"  {entry['tenant']}: {line}")
         return {
             "changed": False,
+            "node": batch["node"],
             "checked": len(tenants),
             "drifted": drifted,
             "missing_versions": answer.get("missing_versions", []),

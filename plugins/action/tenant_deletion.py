@@ -9,6 +9,7 @@ import glob
 import json
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -40,6 +41,7 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._object_versio
 )
 
 _REPORTS = ".reports"
+_NODE = "node"
 # How places say that an object has to stay for a time.
 _LOCKS = ("retention", "object lock", "legal hold")
 
@@ -60,6 +62,9 @@ class ActionModule(ControllerAction):
             report["node"] = tenant.node
             report["locked"] = []
             report["unknown"] = []
+            if report["purged"]:
+                others = [node for node in controller.nodes() if node != tenant.node]
+                _add_other_nodes(report, others, self._task.args.get("other_nodes") or ())
             report["gone"] += _remove_keys(name, controller.keys_dir(platform))
             if report["purged"]:
                 self._remove_off_site(report, tenant, platform)
@@ -67,13 +72,20 @@ class ActionModule(ControllerAction):
         except (MemcloudError, OSError) as error:
             raise AnsibleActionFail(f"{name}: {error}") from error
         result: dict[str, Any] = {"changed": True, "report": report, "report_file": path}
-        if report["purged"] and report["left"]:
-            names = ", ".join(map(_named, report["left"]))
-            result.update(
-                failed=True,
-                msg=f"{name}: was deleted, but this is still there: {names}. Remove it and run "
-                f"delete_tenant again; the report is {path}",
+        unasked = [thing for thing in report["unknown"] if thing["kind"] == _NODE]
+        if report["purged"] and (report["left"] or unasked):
+            words = [f"{name}: was deleted, but its entry stays."]
+            if report["left"]:
+                words.append(f"This is still there: {', '.join(map(_named, report['left']))}.")
+            if unasked:
+                words.append(
+                    f"What it left is not known on {', '.join(map(_named, unasked))}: have that "
+                    "answer, or take it out of the group nodes if it is gone for good."
+                )
+            words.append(
+                f"Run delete_tenant -e tenant={name} -e keep_data=false again; the report is {path}"
             )
+            result.update(failed=True, msg=" ".join(words))
         return result
 
     def _remove_off_site(self, report: dict[str, Any], tenant: Tenant, platform: Platform) -> None:
@@ -119,6 +131,31 @@ class ActionModule(ControllerAction):
         return path
 
 
+def _add_other_nodes(
+    report: dict[str, Any], nodes: Sequence[str], results: Sequence[Mapping[str, Any]]
+) -> None:
+    """What the tenant had left on nodes where it was before, each thing with its node.
+
+    :param nodes: all on which it may have been.
+    :param results: those of fleet_plan and fleet_converge, of all nodes and tenants.
+    """
+    asked = {str(result["node"]) for result in results if "drifted" in result}
+    for node in sorted(set(nodes) - asked):
+        why = "was not asked: see what failed above"
+        report["unknown"].append({"kind": _NODE, "name": node, "why": why})
+    for result in results:
+        node = str(result.get("node") or "")
+        entries = [*(result.get("drifted") or ()), *(result.get("tenants") or {}).values()]
+        for entry in entries:
+            if entry["tenant"] != report["tenant"]:
+                continue
+            if entry.get("error"):
+                report["unknown"].append({"kind": _NODE, "name": node, "why": entry["error"]})
+            for part in ("found", "gone", "left"):
+                things = (entry.get("deletion") or {}).get(part) or ()
+                report[part] += [{**thing, "node": node} for thing in things]
+
+
 def _remove_versions(report: dict[str, Any], tenant: str, access: dict[str, Any]) -> Outcome:
     """What a bucket with versioning still has of restore points goes, unless it is locked."""
     if not is_s3(access["url"]):
@@ -139,7 +176,8 @@ def _remove_versions(report: dict[str, Any], tenant: str, access: dict[str, Any]
 
 def _named(thing: dict[str, Any]) -> str:
     why = f" ({thing['why']})" if thing.get("why") else ""
-    return f"{thing['kind']} {thing['name']}{why}"
+    where = f" on {thing['node']}" if thing.get("node") else ""
+    return f"{thing['kind']} {thing['name']}{where}{why}"
 
 
 def _remove_keys(tenant: str, keys_dir: str) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ _TEXT = {"type": "str", "required": True}
 _SECRET = {**_TEXT, "no_log": True}
 _OWNER = {"type": "str", "default": "unknown"}
 _NO = {"type": "bool", "default": False}
+_ELSEWHERE = {"type": "str", "default": "", "choices": ["", "lives", "purged"]}
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ CALLS = {
             "secrets": _SECRET,
             "purge": _NO,
             "settle": _NO,
+            "elsewhere": _ELSEWHERE,
             "owner": _OWNER,
         },
     ),
@@ -69,7 +71,14 @@ CALLS = {
     ),
     "tenant_plan": Call(
         "_deploy.plan_tenants",
-        {"platform": _TEXT, "tenants": _TEXT, "purge": _NO, "settle": _NO, "owner": _OWNER},
+        {
+            "platform": _TEXT,
+            "tenants": _TEXT,
+            "purge": _NO,
+            "settle": _NO,
+            "elsewhere": _ELSEWHERE,
+            "owner": _OWNER,
+        },
     ),
     "tenant_read": Call(
         "_rows.read_rows",

@@ -24,6 +24,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api impo
     ask,
     wait_for_gate,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
     disk_usage,
     names_in,
@@ -32,7 +33,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._files import 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._hosts_file import HOSTS
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
-from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import DEPARTED
+from ansible_collections.memcloud.memmachine.plugins.module_utils._names import unique_name
+from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import NodeState
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import Found, observe
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     LABEL_TENANT,
@@ -45,6 +47,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant_facts 
 LOG = "deletions.jsonl"
 _BACKUPS = "backups"
 _UNLOAD_SECONDS = 10.0
+# What becomes of a tenant that is taken off a node which is not, or no longer, its own.
+LIVES, PURGED = "lives", "purged"
 
 Thing = dict[str, Any]
 
@@ -84,6 +88,41 @@ def delete(job: Job, purge: bool) -> tuple[list[Drift], dict[str, Any]]:
     }
     _log(job, report)
     return drifts, report
+
+
+def left_something(
+    state: NodeState,
+    platform: Mapping[str, Any],
+    tenant: Mapping[str, Any],
+    found: Found,
+    elsewhere: str,
+) -> bool:
+    """Whether a tenant of another node has something of its own here.
+
+    :param elsewhere: what becomes of the tenant there, :data:`LIVES` or :data:`PURGED`.
+    :raises MemcloudError: when that cannot be told apart from another tenant of its name.
+    """
+    name, uid = str(tenant["tenant"]), str(tenant["uid"])
+    recorded = state.tenant(name).get("uid")
+    if recorded == uid:
+        return True
+    folders = _restore_point_folders(state, platform, unique_name(name, uid), elsewhere)
+    things = [*volumes_of(tenant, found), *filter(os.path.isdir, folders)]
+    if things and recorded:
+        raise MemcloudError(
+            f"{name}: a node keeps {', '.join(things)} of it (uid {uid}), but also the record of "
+            f"another tenant of that name (uid {recorded}): remove what is not wanted by hand"
+        )
+    return bool(things) or (not recorded and state.slot(uid) is not None)
+
+
+def volumes_of(tenant: Mapping[str, Any], found: Found) -> list[str]:
+    """The volumes of this very identity: a name may have been used before."""
+    return [
+        name
+        for name, volume in found.volumes.items()
+        if (volume.get("Labels") or {}).get(LABEL_UID) == tenant["uid"]
+    ]
 
 
 def look(job: Job) -> list[Thing]:
@@ -154,14 +193,21 @@ def _remove_files(job: Job) -> bool:
 
 
 def _restore_points(job: Job) -> list[str]:
+    elsewhere = str(job.params.get("elsewhere") or "")
+    return _restore_point_folders(job.state, job.platform, job.unique_name, elsewhere)
+
+
+def _restore_point_folders(
+    state: NodeState, platform: Mapping[str, Any], name: str, elsewhere: str
+) -> list[str]:
     """The folders of its restore points on the node itself: the usual one, and the operator's.
 
-    Several nodes may share the latter; that of a tenant that was moved away is its new node's.
+    Several nodes may share the latter; that of a tenant that lives elsewhere is its node's.
     """
-    folders = {job.state.path(_BACKUPS)}
-    if job.platform["backup_folder"] and job.record.get("uid") and not job.record.get(DEPARTED):
-        folders.add(job.platform["backup_folder"])
-    return [os.path.join(folder, job.unique_name) for folder in sorted(folders)]
+    folders = {state.path(_BACKUPS)}
+    if platform["backup_folder"] and elsewhere != LIVES:
+        folders.add(platform["backup_folder"])
+    return [os.path.join(folder, name) for folder in sorted(folders)]
 
 
 def _log(job: Job, report: Mapping[str, Any]) -> None:

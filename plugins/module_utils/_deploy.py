@@ -23,7 +23,11 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._capacity impo
     stored_bytes,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._certificates import leaf_path
-from ansible_collections.memcloud.memmachine.plugins.module_utils._deletion import delete
+from ansible_collections.memcloud.memmachine.plugins.module_utils._deletion import (
+    delete,
+    left_something,
+    volumes_of,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
     DECISIONS,
     desired_tenant,
@@ -73,11 +77,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._rotation impo
     version_of,
     words_of,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
-    LABEL_UID,
-    Drift,
-    diff_of,
-)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import Drift, diff_of
 from ansible_collections.memcloud.memmachine.plugins.module_utils._stated import accept
 from ansible_collections.memcloud.memmachine.plugins.module_utils._volumes import (
     check_volumes,
@@ -133,11 +133,17 @@ class TenantNode(Node):
     # -- plan ---------------------------------------------------------------------------------
 
     def plan(
-        self, tenants: Iterable[Mapping[str, Any]], purge: bool = False, settle: bool = False
+        self,
+        tenants: Iterable[Mapping[str, Any]],
+        purge: bool = False,
+        settle: bool = False,
+        elsewhere: str = "",
     ) -> list[TenantResult]:
         """What differs for each tenant. Reads the engine once and changes nothing.
 
         :param settle: whether what the node decided since (sleep, wake) counts no longer.
+        :param elsewhere: what becomes of them on the node that they are on, when this is another
+            one: only those count that left something here.
         """
         tenants = list(tenants)
         found = observe(self.engine, self.platform["name"], [t["tenant"] for t in tenants])
@@ -151,6 +157,11 @@ class TenantNode(Node):
             results.append(result)
             try:
                 record = self.state.tenant(name)
+                mine = found.get(name, Found())
+                if elsewhere and not left_something(
+                    self.state, self.platform, tenant, mine, elsewhere
+                ):
+                    continue
                 for decision in DECISIONS if settle else overruled(tenant, record):
                     if record.pop(decision, None):
                         what = f"is no longer {decision} by its node's decision"
@@ -161,7 +172,6 @@ class TenantNode(Node):
                     result.drift.append(Drift("tenant", name, "settle", what))
                 tenant = in_force(tenant, record)
                 result.state = tenant["state"]
-                mine = found.get(name, Found())
                 recall_generation(tenant, self.platform, record, mine)
                 check_not_departed(tenant, record)
                 if not record.get("operation"):
@@ -216,7 +226,7 @@ class TenantNode(Node):
             if purge:
                 drifts += [
                     Drift("volume", volume, "purge", "is to be purged", "present", "absent")
-                    for volume in _volumes_of(tenant, found)
+                    for volume in volumes_of(tenant, found)
                 ]
                 # Also when nothing seems to be left: everything is looked for, and reported.
                 drifts.append(Drift("tenant", name, "purge", "is to be purged", "kept", "absent"))
@@ -316,8 +326,12 @@ class TenantNode(Node):
         secrets: Mapping[str, Mapping[str, str]],
         purge: bool = False,
         settle: bool = False,
+        elsewhere: str = "",
     ) -> list[TenantResult]:
-        """Bring about what differs, tenants side by side; one's failure does not stop others."""
+        """Bring about what differs, tenants side by side; one's failure does not stop others.
+
+        :param elsewhere: as for :meth:`plan`.
+        """
         hostnames = functools.lru_cache(maxsize=None)(self.hostnames)
         remove_ended(self.state.data_dir)
         remove_stale(self.state.path("edge", "spool"), SPOOLED, _SPOOLED_SECONDS)
@@ -329,7 +343,7 @@ class TenantNode(Node):
             try:
                 name = f"tenant-{tenant['tenant']}"
                 lock = locked(self.state.locks, name, self.owner, _LOCK_WAIT)
-                with lock, Job(self, tenant, own) as job:
+                with lock, Job(self, tenant, own, {"elsewhere": elsewhere}) as job:
                     if settle and tenant["state"] != "deleted":
                         job.settle(*DECISIONS, DEPARTED)
                     self._converge(job, purge, hostnames, result)
@@ -354,9 +368,12 @@ class TenantNode(Node):
         result: TenantResult,
     ) -> None:
         tenant = job.tenant
+        found = job.found()
+        elsewhere = job.params["elsewhere"]
+        if elsewhere and not left_something(self.state, self.platform, tenant, found, elsewhere):
+            return
         accept(job.stated, self.run, self.began, job.record)
         check_not_departed(tenant, job.record)
-        found = job.found()
         recall_generation(tenant, self.platform, job.record, found)
         if job.record.get("operation"):
             result.drift = self._unproved(tenant, job.record, Found(), purge)
@@ -490,20 +507,13 @@ def _limit_drift(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> list[D
     return [Drift("tenant", tenant["tenant"], "record", what, str(before or ""), str(after))]
 
 
-def _volumes_of(tenant: Mapping[str, Any], found: Found) -> list[str]:
-    """The volumes of this very identity: a name may have been used before."""
-    return [
-        name
-        for name, volume in found.volumes.items()
-        if (volume.get("Labels") or {}).get(LABEL_UID) == tenant["uid"]
-    ]
 
 
 def plan_tenants(given: Mapping[str, Any], _check_mode: bool) -> dict[str, Any]:
     """What the module tenant_plan returns."""
     node = TenantNode(json.loads(given["platform"]), given["owner"])
     tenants = json.loads(given["tenants"])
-    results = node.plan(tenants, given["purge"], given["settle"])
+    results = node.plan(tenants, given["purge"], given["settle"], given["elsewhere"])
     refused = {result.tenant for result in results if result.error}
     return {
         "changed": False,
@@ -519,7 +529,8 @@ def converge_tenants(given: Mapping[str, Any], check_mode: bool) -> dict[str, An
         return {"changed": False, "tenants": []}
     node = TenantNode(json.loads(given["platform"]), given["owner"])
     tenants, secrets = json.loads(given["tenants"]), json.loads(given["secrets"])
-    results = node.converge(tenants, secrets, given["purge"], given["settle"])
+    how = (given["purge"], given["settle"], given["elsewhere"])
+    results = node.converge(tenants, secrets, *how)
     return {
         "changed": any(result.drift for result in results),
         "tenants": [result.as_dict() for result in results],

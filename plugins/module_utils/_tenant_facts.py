@@ -83,6 +83,9 @@ def tenant_facts(
             return {"tenant": name, "state": "unknown", "error": told(name, error)}
         return {
             **facts,
+            # The registry remembers when a purge that is to be finished took the record.
+            "purge_after": facts["purge_after"]
+            or purge_after(row.get("deleted"), int(platform["keep_deleted_days"])),
             "versions": row.get("versions") or {},
             "deleted": row.get("deleted"),
             "last_error": row.get("error") or None,

@@ -23,6 +23,12 @@ options:
     description: Return errors instead of failing, with the tenants that have none.
     type: bool
     default: false
+  elsewhere:
+    description:
+      - Return for each node of the group C(nodes) the tenants that are on another one, as inputs for
+        that node, which is asked what they left there.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Reads only.

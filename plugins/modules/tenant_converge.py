@@ -34,6 +34,14 @@ options:
         or that a request woke it. What the entry says is brought about.
     type: bool
     default: false
+  elsewhere:
+    description:
+      - What becomes of the tenants on the node that they are on, when this is another one. Only what
+        they left here counts then, and tenants that left nothing are passed over.
+      - C(lives) spares restore points in a folder that several nodes may share, C(purged) does not.
+    type: str
+    choices: ["", lives, purged]
+    default: ""
   owner:
     description: Who runs this, for locks.
     type: str

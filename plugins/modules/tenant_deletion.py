@@ -17,7 +17,8 @@ description:
   - In a bucket with versioning (S3), where a delete only hides an object, all versions below the
     tenant's repository are deleted for good. Those under a retention or a legal hold stay; a lock
     is never passed by.
-  - Fails when something is left that should be gone. What the place of the restore points refuses
+  - Fails when something is left that should be gone, or when another node on which the tenant may
+    have left something did not answer. What the place of the restore points refuses
     to delete (an object lock) is reported and is no failure; nor is it when these credentials may
     not see versions, which the report says.
   - An action plugin that runs on the controller alone.
@@ -29,6 +30,13 @@ options:
     description: What the node reported.
     type: dict
     default: {}
+  other_nodes:
+    description:
+      - Results of M(memcloud.memmachine.fleet_plan) and M(memcloud.memmachine.fleet_converge) about
+        what deleted tenants had left on other nodes than their own.
+    type: list
+    elements: dict
+    default: []
   result_file:
     description:
       - Where the report goes; C(<inventory>/.reports/deleted-<tenant>-<moment>.json) by default.

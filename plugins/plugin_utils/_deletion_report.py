@@ -10,6 +10,8 @@ from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report import aligned, size
 
+_ALL_SEEN = "Nothing: everything was looked up again."
+
 
 def in_words(report: Mapping[str, Any]) -> str:
     """A page that says what was there, what is gone, what is left, and what is locked."""
@@ -28,7 +30,8 @@ def in_words(report: Mapping[str, Any]) -> str:
     lines = [f"{kind} of tenant {report['tenant']}", "", *aligned(facts)]
     lines += _part("Gone", report["gone"], "Nothing was there.")
     if report["purged"]:
-        lines += _part("Left", report["left"], "Nothing: everything was looked up again.")
+        seen = "Nothing that was seen." if report.get("unknown") else _ALL_SEEN
+        lines += _part("Left", report["left"], seen)
         lines += _part("Under lock", report.get("locked") or (), "Nothing.")
         if report.get("unknown"):
             lines += _part("Not known", report["unknown"], "")
@@ -44,7 +47,12 @@ def in_words(report: Mapping[str, Any]) -> str:
 
 def _part(title: str, things: Sequence[Mapping[str, Any]], otherwise: str) -> list[str]:
     rows = [
-        (thing["kind"], thing["name"], size(thing["bytes"]) if thing.get("bytes") else "")
+        (
+            thing["kind"],
+            thing["name"],
+            size(thing["bytes"]) if thing.get("bytes") else "",
+            f"on {thing['node']}" if thing.get("node") else "",
+        )
         for thing in things
     ]
     body = aligned(rows) if rows else [otherwise]

@@ -95,12 +95,17 @@ class FleetVariables:
         errors += check_fleet(tenant for tenant, _platform in parsed)
         return parsed, list(dict.fromkeys(str(error) for error in errors))
 
-    def tenant(self, name: str) -> tuple[Tenant, Platform]:
-        """One tenant and the platform it belongs to."""
+    def tenant(self, name: str, node: str = "") -> tuple[Tenant, Platform]:
+        """One tenant and the platform it belongs to.
+
+        :param node: another node than the one that its entry names.
+        """
         raw = self._hostvars.raw_get(name)
         tenant = self._read(name, raw, "tenant_")
-        node = tenant.get("tenant_node")
-        platform = self._platform(raw, node if isinstance(node, str) else "")
+        if node:
+            tenant["tenant_node"] = node
+        carrier = tenant.get("tenant_node")
+        platform = self._platform(raw, carrier if isinstance(carrier, str) else "")
         values = {**load_defaults(), **tenant}
         return (
             parse_tenant(name, values, platform, nodes=self._nodes, reserved=self._groups),

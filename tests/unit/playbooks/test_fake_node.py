@@ -28,7 +28,7 @@ given = json.loads(ast.literal_eval(line.removeprefix("given = json.loads(")[:-1
 arguments = given["arguments"]
 states = {tenant["tenant"]: tenant["state"] for tenant in json.loads(arguments["tenants"])}
 names = list(states)
-what = arguments.get("operation") or given["call"]
+what = %r + (arguments.get("operation") or given["call"])
 here = %r
 with open(here + "/calls", "a") as log:
     log.write(json.dumps([what, names]) + "\\n")
@@ -47,16 +47,12 @@ class World:
     """An inventory of three tenants, and what was asked of their node."""
 
     def __init__(self, directory: Path) -> None:
-        from ansible_collections.memcloud.memmachine.plugins.plugin_utils import _node_code
-
         self.directory = directory
-        python = directory / "venv/bin/python"
-        python.parent.mkdir(parents=True)
-        python.write_text(NODE % (sys.executable, str(directory), _node_code._MARK))
-        python.chmod(0o755)
+        self._python("venv", "")
         local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+        second = {**local, "platform_node_venv": str(directory / "venv2")}
         files = {
-            "nodes.yml": {"nodes": {"hosts": {"node1": local, "node2": local}}},
+            "nodes.yml": {"nodes": {"hosts": {"node1": local, "node2": second}}},
             "tenants.yml": {"plugin": "memcloud.memmachine.tenants"},
             "group_vars/all.yml": {
                 "platform_root_keys": {1: ROOT_KEY},
@@ -71,6 +67,19 @@ class World:
             path = directory / "inventory" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(yaml.safe_dump(content))
+
+    def _python(self, venv: str, prefix: str) -> None:
+        from ansible_collections.memcloud.memmachine.plugins.plugin_utils import _node_code
+
+        python = self.directory / venv / "bin/python"
+        python.parent.mkdir(parents=True)
+        words = (sys.executable, prefix, str(self.directory), _node_code._MARK)
+        python.write_text(NODE % words)
+        python.chmod(0o755)
+
+    def set_up_node2(self) -> None:
+        """What is asked there has its name in front."""
+        self._python("venv2", "node2 ")
 
     def play(self, playbook: Path | str, *words: str, **answers: Any) -> tuple[int, str]:
         """Code and output, in one line, of a run; `answers` by call and tenant."""
@@ -239,8 +248,9 @@ def test_a_restore_into_another_version_begins_with_its_image(world: World) -> N
 
 
 def test_a_move_says_what_it_would_do(world: World) -> None:
+    world.set_up_node2()
     words = ("-e", "tenant=acme", "-e", "node=node2", "--check")
-    status, output = world.play("playbooks/move_tenant.yml", *words, tenant_plan={})
+    status, output = world.play("playbooks/move_tenant.yml", *words, **{"node2 tenant_plan": {}})
     assert status == 0, output
     assert "acme: would be stopped on node1 with a last restore point" in output
     assert world.entry("acme")["tenant_node"] == "node1"
@@ -328,3 +338,110 @@ def test_deleted_tenants_stay_so_and_suspended_ones_are_not_paused(
     assert "globex: is deleted" in output
     assert "Nothing was touched: create_tenant brings it back with a new key" in output
     assert world.entry("globex")["tenant_state"] == "deleted"
+
+
+PURGE = {
+    "drift": ["to be purged"],
+    "diff": {"before": "", "after": ""},
+    "state": "deleted",
+    "error": "",
+}
+
+
+def purged(name: str, *things: str) -> dict[str, Any]:
+    """What a node answers that purged a tenant."""
+    gone = [{"kind": "volume", "name": thing} for thing in things]
+    told = {"tenant": name, "uid": "0123456789abcde0", "hostname": f"{name}.memcloud.localhost"}
+    told |= {"owner": "", "at": "2026-11-21T12:00:00Z", "by": "ann@desk", "purge_after": None}
+    report = {**told, "purged": True, "found": gone, "gone": gone, "left": []}
+    return {**PURGE, "deletion": report}
+
+
+DELETE = ("playbooks/delete_tenant.yml", "-e", "keep_data=false")
+
+
+@pytest.mark.parametrize("which", [("-e", "tenant=acme"), ("-l", "acme")])
+def test_a_purge_takes_along_what_a_move_left(world: World, which: tuple[str, str]) -> None:
+    world.set_up_node2()
+    path = world.directory / "report.json"
+    status, output = world.play(
+        *DELETE,
+        *which,
+        "-e",
+        f"result_file={path}",
+        **{
+            "tenant_plan": {"acme": PURGE},
+            "tenant_converge": {"acme": purged("acme", "mc-acme-here")},
+            "node2 tenant_plan": {"acme": PURGE},
+            "node2 tenant_converge": {"acme": purged("acme", "mc-acme-there")},
+        },
+    )
+    assert status == 0, output
+    report = json.loads(path.read_text())
+    there = {"kind": "volume", "name": "mc-acme-there", "node": "node2"}
+    assert there in report["gone"] and report["unknown"] == []
+    assert "Nothing: everything was looked up again." in path.with_suffix(".txt").read_text()
+    assert not (world.directory / "inventory/host_vars/acme.yml").exists()
+
+
+def test_a_node_where_nothing_was_left_is_asked_once(world: World) -> None:
+    world.set_up_node2()
+    status, output = world.play(
+        *DELETE,
+        "-e",
+        "tenant=acme",
+        **{
+            "tenant_plan": {"acme": PURGE},
+            "tenant_converge": {"acme": purged("acme")},
+            "node2 tenant_plan": {},
+        },
+    )
+    assert status == 0, output
+    assert [call for call in world.calls() if call[0].startswith("node2")] == [
+        ["node2 tenant_plan", ["acme"]]
+    ]
+
+
+def test_an_entry_stays_until_every_node_was_asked(world: World) -> None:
+    """node2 is not set up, so nobody knows."""
+    path = world.directory / "report.json"
+    status, output = world.play(
+        *DELETE,
+        "-e",
+        "tenant=acme",
+        "-e",
+        f"result_file={path}",
+        tenant_plan={"acme": PURGE},
+        tenant_converge={"acme": purged("acme", "mc-acme-here")},
+    )
+    assert status != 0
+    assert "acme: was deleted, but its entry stays. What it left is not known" in output
+    (unknown,) = json.loads(path.read_text())["unknown"]
+    assert "node node2 is not set up" in unknown["why"]
+    text = path.with_suffix(".txt").read_text()
+    assert "Nothing that was seen." in text and "Not known" in text
+    assert world.entry("acme")["tenant_state"] == "deleted"
+
+
+def test_a_tenant_that_cannot_be_purged_stops_no_other_one(world: World) -> None:
+    world.set_up_node2()
+    globex = world.directory / "inventory/host_vars/globex.yml"
+    globex.write_text(yaml.safe_dump({**world.entry("globex"), "tenant_node": "node2"}))
+    status, output = world.play(
+        *DELETE,
+        "-l",
+        "acme:globex",
+        "-e",
+        "confirm=2",
+        **{
+            "tenant_plan": {"acme": PURGE},
+            "tenant_converge": {"acme": {**PURGE, "error": "acme: the disk is away"}},
+            "node2 tenant_plan": {"globex": PURGE},
+            "node2 tenant_converge": {"globex": purged("globex", "mc-globex-there")},
+        },
+    )
+    assert status != 0
+    assert "acme: the disk is away" in output
+    assert world.entry("acme")["tenant_state"] == "deleted"
+    assert ["tenant_plan", ["globex"]] in world.calls()
+    assert not globex.exists()

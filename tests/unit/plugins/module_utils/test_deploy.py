@@ -99,14 +99,14 @@ class Node:
             tenants.append(tenant)
         return _deploy.TenantNode(platform, "ann@desk"), tenants, secrets
 
-    def plan(self, *names, purge=False, settle=False, **variables):
+    def plan(self, *names, purge=False, settle=False, elsewhere="", **variables):
         node, tenants, _secrets = self.made(names, variables)
-        return {result.tenant: result for result in node.plan(tenants, purge, settle)}
+        return {result.tenant: result for result in node.plan(tenants, purge, settle, elsewhere)}
 
-    def converge(self, *names, purge=False, settle=False, **variables):
+    def converge(self, *names, purge=False, settle=False, elsewhere="", **variables):
         node, tenants, secrets = self.made(names, variables)
         self.engine.calls.clear()
-        return {r.tenant: r for r in node.converge(tenants, secrets, purge, settle)}
+        return {r.tenant: r for r in node.converge(tenants, secrets, purge, settle, elsewhere)}
 
     def record(self, name):
         return json.loads((self.data_dir / "tenants" / name / "state.json").read_text())
@@ -386,6 +386,53 @@ def test_purge_spares_the_volumes_of_another_identity(node):
     assert list(node.engine.found_volumes) == ["mc-acme-00000000-postgres"]
 
 
+def of_another_node(node, elsewhere, **variables):
+    """What is purged of acme, which is on another node."""
+    how = {"purge": True, "elsewhere": elsewhere, "tenant_state": "deleted", **variables}
+    return node.plan("acme", **how)["acme"], node.converge("acme", **how)["acme"]
+
+
+@pytest.mark.parametrize("elsewhere", ["lives", "purged"])
+def test_what_a_tenant_of_another_node_left_is_purged(node, elsewhere):
+    node.converge("acme")
+    node.converge("acme", tenant_state="deleted", elsewhere="lives")  # as a move does
+    planned, done = of_another_node(node, elsewhere)
+    assert planned.drift and (done.error, done.deletion["left"]) == ("", [])
+    assert node.engine.found_volumes == {}
+    assert os.listdir(node.data_dir / "tenants") == []
+    planned, done = of_another_node(node, elsewhere)
+    assert (planned.drift, done.drift, done.deletion) == ([], [], None)
+
+
+def test_a_tenant_that_left_nothing_leaves_no_trace_on_other_nodes(node):
+    planned, done = of_another_node(node, "purged")
+    assert (planned.drift, planned.error, done.deletion, done.error) == ([], "", None, "")
+    assert not (node.data_dir / "deletions.jsonl").exists()
+    assert not (node.data_dir / "registry.sqlite").exists()
+
+
+@pytest.mark.parametrize(("elsewhere", "left"), [("lives", True), ("purged", False)])
+def test_a_folder_that_nodes_share_goes_with_the_tenant_alone(node, tmp_path, elsewhere, left):
+    shared = {"platform_backup_repository": str(tmp_path / "shared")}
+    node.converge("acme", **shared)
+    points = tmp_path / "shared/acme-00000000"
+    points.mkdir(parents=True)
+    _planned, done = of_another_node(node, elsewhere, **shared)
+    assert (done.error, points.exists()) == ("", left)
+
+
+def test_another_tenant_of_its_name_is_spared(node):
+    node.converge("acme")
+    theirs = {"tenant_uid": "f" * 16}
+    planned, done = of_another_node(node, "purged", **theirs)
+    assert (planned.drift, planned.error, done.deletion) == ([], "", None)
+    labels = node.engine.found_volumes["mc-acme-00000000-neo4j"]["Labels"]
+    labels["memcloud.uid"] = "f" * 16
+    for result in of_another_node(node, "purged", **theirs):
+        assert "also the record of another tenant of that name" in result.error
+    assert len(node.engine.found_volumes) == 2
+
+
 REFUSED = [
     ({"tenant_version": "0.3.9"}, "acme: tenant_version: is 0.3.9, but the tenant's memories were"),
     ({"tenant_uid": "f" * 16}, "acme: tenant_uid: is f{16}, but this node keeps data of another"),
@@ -448,6 +495,7 @@ def test_no_image_is_asked_for_by_a_tenant_that_is_refused(node):
         "owner": "ann@desk",
         "purge": False,
         "settle": False,
+        "elsewhere": "",
     }
     answer = _deploy.plan_tenants(given, True)
     assert "run update_tenant" in answer["tenants"][0]["error"]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,25 @@ def test_a_damaged_record_hides_no_other_tenant(
     acme, globex = tenant_facts(platform, tenants)
     assert acme["state"] == "unknown" and words in acme["error"]
     assert globex["state"] == "deploying" and "error" not in globex
+
+
+def test_a_purge_that_is_to_be_finished_stays_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record is gone, and its entry is there until all of its nodes were asked."""
+    monkeypatch.setattr(_tenant_facts, "Engine", FakeEngine)
+    monkeypatch.setattr(_tenant_facts, "observe", lambda *_arguments: {})
+    platform = {"docker_host": "x", "name": "mc", "data_dir": str(tmp_path)}
+    platform |= {"subnet_pool": "10.0.0.0/16", "keep_deleted_days": 30}
+    tenant = {"tenant": "acme", "uid": "u1", "state": "deleted", "version": "0.4.0"}
+    home = tmp_path / "tenants" / "acme"
+    home.mkdir(parents=True)
+    record = {"uid": "u1", "state": "deleted", "deleted": "2026-01-01T00:00:00Z"}
+    (home / "state.json").write_text(json.dumps(record))
+    (acme,) = tenant_facts(platform, [tenant])
+    shutil.rmtree(home)
+    (again,) = tenant_facts(platform, [tenant])
+    assert acme["purge_after"] == again["purge_after"] == "2026-01-31T00:00:00Z"
 
 
 def test_a_paused_container_is_said_to_be_paused() -> None:

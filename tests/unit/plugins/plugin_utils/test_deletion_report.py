@@ -48,3 +48,12 @@ def test_what_nobody_could_see_is_told() -> None:
     text = in_words(report(unknown=unknown))
     assert text.index("Not known") < text.index("AccessDenied")
     assert "Not known" not in in_words(report(unknown=[]))
+
+
+def test_what_was_on_another_node_is_told_with_it() -> None:
+    gone = [{"kind": "volume", "name": "mc-acme-01234567-neo4j", "node": "node2"}]
+    unknown = [{"kind": "node", "name": "node3", "why": "node node3 cannot be reached"}]
+    text = in_words(report(gone=gone, unknown=unknown))
+    assert "volume  mc-acme-01234567-neo4j    on node2" in text
+    assert "Nothing that was seen." in text and "everything was looked up" not in text
+    assert text.index("Not known") < text.index("node node3 cannot be reached")
