@@ -28,13 +28,18 @@ class ActionModule(ControllerAction):
         groups = task_vars["groups"]
         hosts = set(task_vars["ansible_play_hosts_all"])
         nodes = [name for name in groups.get("nodes") or () if name in hosts]
-        carried = {
-            name: str(task_vars["hostvars"].raw_get(name).get("tenant_node") or "")
-            for name in groups.get("tenants") or ()
-        }
+        raw = {name: task_vars["hostvars"].raw_get(name) for name in groups.get("tenants") or ()}
+        carried = {name: str(entry.get("tenant_node") or "") for name, entry in raw.items()}
         names = [name for name, node in carried.items() if name in hosts or node in nodes]
         fleet = FleetVariables(task_vars, self._templar)
         parsed, errors = fleet.tenants(names)
+        left_out = task_vars.get("memcloud_entry_problems") or {}
+        errors += [
+            f"{name}: {problem}"
+            for name, problem in left_out.items()
+            if (name in names or (nodes and name not in carried))
+            and not any(error.startswith(f"{name}: ") for error in errors)
+        ]
         found = {batch["node"]: batch for batch in batches(parsed)}
         for node in nodes:
             found.setdefault(node, _batch(fleet, node))
@@ -44,7 +49,12 @@ class ActionModule(ControllerAction):
                 batch["representative"] = node
             # An entry that cannot be read may be of any node, so nothing there is called nobody's.
             all_of_it = {name for name, carrier in carried.items() if carrier in (node, "")}
-            batch["complete"] = not errors and all_of_it <= set(names)
+            batch["complete"] = not (errors or left_out) and all_of_it <= set(names)
+            batch["elsewhere"] = {
+                str(raw[name].get("tenant_uid")): carrier
+                for name, carrier in carried.items()
+                if carrier not in (node, "")
+            }
         return {"changed": False, "batches": list(found.values()), "findings": _findings(errors)}
 
 

@@ -28,6 +28,7 @@ class ActionModule(NodeAction):
             "tenants": batch["tenants"],
             "probe_keys": json.dumps(probe_keys),
             "complete": bool(batch.get("complete")),
+            "elsewhere": json.dumps(batch.get("elsewhere") or {}),
             "controller_time": time.time(),
         }
         answer, problem = self._ask("node_doctor", arguments, task_vars)

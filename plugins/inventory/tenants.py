@@ -21,7 +21,7 @@ description:
     directory it must sort behind the files that name the nodes, as C(nodes.yml) does.
   - An entry that cannot be read is left out with a warning that names the file; the other
     tenants are there. What was left out and why is in the variable C(memcloud_entry_problems) of
-    the group C(tenants), as are tenants that share a hostname or a uid.
+    all hosts, as are tenants that share a hostname or a uid.
 options:
   plugin:
     description: Marks a configuration file of this plugin.
@@ -152,7 +152,7 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
             self.inventory.set_variable(_GROUP, variable, trust_as_template(value))
         problems = {**duplicates(entries.variables, domain), **entries.problems}
         if problems:
-            self.inventory.set_variable(_GROUP, "memcloud_entry_problems", problems)
+            self.inventory.set_variable("all", "memcloud_entry_problems", problems)
 
     def _add_tenant(self, name: str, variables: Mapping[str, Any], nodes: list[str]) -> None:
         self.inventory.add_host(name, group=_GROUP)

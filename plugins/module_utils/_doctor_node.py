@@ -62,6 +62,7 @@ class NodeDoctor:
     :param known: the inventory's tenants of this node by name (their inputs).
     :param complete: whether these are all of them, so that what is not among them is nobody's.
     :param controller_time: seconds since the epoch at the controller, when it asked.
+    :param elsewhere: by uid the nodes of the inventory's other tenants.
     """
 
     def __init__(
@@ -70,10 +71,12 @@ class NodeDoctor:
         known: Mapping[str, Mapping[str, Any]],
         complete: bool,
         controller_time: float,
+        elsewhere: Mapping[str, str],
     ) -> None:
         self._node = node
         self._known = known
         self._complete = complete
+        self._elsewhere = elsewhere
         self._away = time.time() - controller_time if controller_time else 0.0
         self._platform = node.platform
         self._root = str(node.platform["data_dir"])
@@ -270,18 +273,16 @@ class NodeDoctor:
             yield WARNING, what, "remove them; the next deploy_tenant with something to do does"
 
     def _registry(self) -> Found:
-        yield from self._without_entry()
+        yield from self._strays()
         for name, tenant in self._known.items():
             if tenant["state"] != "deleted" and not self._node.state.tenant(name).get("uid"):
                 what = f"tenant {name} has an entry and nothing here"
                 yield ERROR, what, f"deploy_tenant -l {name}; or correct its tenant_node"
 
-    def _without_entry(self) -> Found:
-        """What carries our labels, or has a record, and belongs to no entry."""
-        if not self._complete:
-            return
+    def _strays(self) -> Found:
+        """What carries our labels, or has a record, and is of no tenant of this node."""
         uids = {str(tenant["uid"]) for tenant in self._known.values()}
-        strays: dict[str, list[str]] = {}
+        strays: dict[tuple[str, str], list[str]] = {}
         engine, platform = self._node.engine, self._platform["name"]
         objects: list[tuple[str, str, Mapping[str, str]]] = [
             ("container", c["Name"].lstrip("/"), c["Config"]["Labels"])
@@ -290,23 +291,35 @@ class NodeDoctor:
         objects += _labelled("network", engine.networks(platform))
         objects += _labelled("volume", engine.volumes(platform))
         for kind, name, labels in objects:
-            if labels.get(LABEL_TENANT) and labels.get(LABEL_UID) not in uids:
-                strays.setdefault(labels[LABEL_TENANT], []).append(f"{kind} {name}")
+            whose = labels.get(LABEL_TENANT, ""), labels.get(LABEL_UID, "")
+            if whose[0] and whose[1] not in uids:
+                strays.setdefault(whose, []).append(f"{kind} {name}")
         for name in self._node.state.tenants():
             try:
                 record = self._node.state.tenant(name)
             except MemcloudError as error:
                 yield ERROR, str(error), f"deploy_tenant -l {name} says what can be done"
                 continue
-            if record.get("uid") not in uids:
-                strays.setdefault(name, []).append(f"record of uid {record.get('uid')}")
-        for name, things in sorted(strays.items()):
-            yield (
-                WARNING,
-                f"no entry names tenant {name}, but there is {', '.join(sorted(things))}",
-                "write its entry again (tenant_uid is in the labels) and run deploy_tenant, or "
-                "delete_tenant -e keep_data=false; or remove these things by hand",
-            )
+            uid = str(record.get("uid") or "")
+            if uid not in uids:
+                strays.setdefault((name, uid), []).append(f"record of uid {uid or 'none'}")
+        for (name, uid), things in sorted(strays.items()):
+            there = ", ".join(sorted(things))
+            node = self._elsewhere.get(uid)
+            if node:
+                yield (
+                    WARNING,
+                    f"tenant {name} lives on {node}, but there is {there}",
+                    f"what its move left here goes with move_tenant -e tenant={name} "
+                    f"-e node={node} -e confirm=true",
+                )
+            elif self._complete:
+                yield (
+                    WARNING,
+                    f"no entry names tenant {name} of uid {uid or 'none'}, but there is {there}",
+                    f"write its entry again, with tenant_uid {uid or 'as before'}, and run "
+                    "deploy_tenant; or, when nobody needs it any more, remove these things by hand",
+                )
 
 
 def _labelled(

@@ -22,6 +22,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state im
     addresses_of,
     images_for,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import DEPARTED
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import (
     Found,
     observe,
@@ -131,6 +132,7 @@ def _facts(
         "created": record.get("created"),
         "changed": record.get("changed"),
         "deleted": record.get("deleted"),
+        "departed": record.get(DEPARTED),
         "purge_after": purge_after(record.get("deleted"), int(platform["keep_deleted_days"])),
         "proved": record.get("proved"),
         "embedder": record.get("embedder"),

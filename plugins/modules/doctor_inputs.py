@@ -12,7 +12,7 @@ version_added: 0.1.0
 author: memcloud contributors (@memcloud)
 description:
   - Reads the entries of the play's tenants, and of all tenants of the play's nodes. Entries that
-    cannot be used are findings.
+    cannot be used, or that the inventory plugin left out, are findings.
   - An action plugin that runs once for all hosts, on the controller alone.
 options: {}
 attributes:

@@ -32,6 +32,10 @@ options:
     description: Whether these are all tenants of the node, so that what else is there is nobody's.
     type: bool
     default: false
+  elsewhere:
+    description: By uid the nodes of the inventory's other tenants, as JSON.
+    type: str
+    default: "{}"
   controller_time:
     description: Seconds since the epoch at the controller.
     type: float
@@ -87,7 +91,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     node = TenantNode(json.loads(given["platform"]), "doctor")
     tenants = {tenant["tenant"]: tenant for tenant in json.loads(given["tenants"])}
     keys = json.loads(given["probe_keys"])
-    checks = NodeDoctor(node, tenants, given["complete"], given["controller_time"]).checks()
+    whole = (given["complete"], given["controller_time"], json.loads(given["elsewhere"]))
+    checks = NodeDoctor(node, tenants, *whole).checks()
     for plan in node.plan(tenants.values()):
         tenant = tenants[plan.tenant]
         checks += TenantDoctor(node, tenant, plan, keys.get(plan.tenant, "")).checks()
@@ -103,6 +108,7 @@ def main() -> None:
                 "tenants": {"type": "str", "required": True},
                 "probe_keys": {"type": "str", "default": "{}", "no_log": True},
                 "complete": {"type": "bool", "default": False},
+                "elsewhere": {"type": "str", "default": "{}"},
                 "controller_time": {"type": "float", "default": 0},
             },
             supports_check_mode=True,

@@ -445,3 +445,37 @@ def test_a_tenant_that_cannot_be_purged_stops_no_other_one(world: World) -> None
     assert world.entry("acme")["tenant_state"] == "deleted"
     assert ["tenant_plan", ["globex"]] in world.calls()
     assert not globex.exists()
+
+
+def confirm(world: World, **found: Any) -> tuple[int, str]:
+    """What a move left on node2 is purged, when acme is on node1 in this way."""
+    world.set_up_node2()
+    gone = {"node2 tenant_plan": {"acme": PURGE}, "node2 tenant_converge": {"acme": PURGE}}
+    words = ("-e", "tenant=acme", "-e", "node=node1", "-e", "confirm=true")
+    facts = {"tenant_facts": {"acme": {"state": "running", **found}}, "tenant_plan": {}}
+    return world.play("playbooks/move_tenant.yml", *words, **facts, **gone)
+
+
+def test_what_a_move_left_goes_when_it_is_confirmed(world: World) -> None:
+    status, output = confirm(world, created="2026-01-01T00:00:00Z")
+    assert status == 0, output
+    assert world.calls()[-1] == ["node2 tenant_converge", ["acme"]]
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({}, "acme: is not on node1, the node of its entry. Nothing was purged"),
+        (
+            {"created": "2026-01-01T00:00:00Z", "departed": "2026-02-01T00:00:00Z"},
+            "the node of its entry, since it was stopped there at 2026-02-01T00:00:00Z to be moved",
+        ),
+        ({"error": "acme: no disk"}, "the node of its entry (acme: no disk). Nothing was purged"),
+    ],
+)
+def test_nothing_goes_where_the_entry_names_another_node(
+    world: World, found: dict[str, Any], words: str
+) -> None:
+    status, output = confirm(world, **found)
+    assert status != 0 and words in output
+    assert [call for call in world.calls() if call[0].startswith("node2")] == []

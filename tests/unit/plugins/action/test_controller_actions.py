@@ -15,6 +15,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleActionFail
 from ansible_collections.memcloud.memmachine.plugins.action import (
+    doctor_inputs,
     fleet_facts,
     fleet_inputs,
     fleet_report,
@@ -446,6 +447,40 @@ def test_broken_entries_stop_a_run_over_all_tenants_but_not_one_over_others(
     errors = run.act(fleet_inputs, "acme", tolerant=True)["errors"]
     assert any("broken.yml:2:1 is no valid YAML" in error for error in errors)
     assert sum(error.startswith("twin: ") for error in errors) == 1
+
+
+def seen_by_doctor(inventory: Path) -> dict[str, Any]:
+    """The answer for a run over all nodes and tenants."""
+    run = Run(inventory)
+    groups, variables = run.groups(), run.task_vars("node1")
+    variables["ansible_play_hosts_all"] = [*groups["nodes"], *groups.get("tenants", [])]
+    run.task_vars = lambda _host: variables  # type: ignore[method-assign]
+    return run.act(doctor_inputs, "node1")
+
+
+def test_the_doctor_names_entries_that_were_left_out(tmp_path: Path) -> None:
+    """Theirs may be what nobody else's is."""
+    inventory = write_inventory(tmp_path, host_vars__broken_DOT_yml="a: [\n")
+    result = seen_by_doctor(inventory)
+    (finding,) = result["findings"]
+    assert (finding["subject"], finding["level"]) == ("broken", "error")
+    assert "broken.yml:2:1 is no valid YAML" in finding["what"]
+    (batch,) = result["batches"]
+    assert not batch["complete"]
+
+
+def test_the_doctor_knows_where_the_tenants_of_other_nodes_live(tmp_path: Path) -> None:
+    inventory = write_inventory(
+        tmp_path,
+        nodes_DOT_yml=TWO_NODES,
+        host_vars__acme_DOT_yml=ENTRY,
+        host_vars__globex_DOT_yml='tenant_uid: "aaaaaaaaaaaaaaa1"\ntenant_node: node2\n',
+    )
+    result = seen_by_doctor(inventory)
+    found = {batch["node"]: batch for batch in result["batches"]}
+    assert found["node1"]["elsewhere"] == {"aaaaaaaaaaaaaaa1": "node2"}
+    assert found["node2"]["elsewhere"] == {UID: "node1"}
+    assert found["node1"]["complete"] and found["node2"]["complete"]
 
 
 def test_the_inventories_that_come_with_the_collection_can_be_used(tmp_path: Path) -> None:

@@ -178,11 +178,13 @@ def test_a_secret_that_is_the_name_of_a_variable(deployed, line, name):
     assert (found is None) if name is None else (name in found.what and found.level == ERROR)
 
 
-def node_findings(deployed, known=("acme",), complete=True, controller_time=None, **variables):
+def node_findings(
+    deployed, known=("acme",), complete=True, controller_time=None, elsewhere=(), **variables
+):
     made, tenants, _secrets = deployed.made(list(known) or ["acme"], variables)
     moment = time.time() if controller_time is None else controller_time
     by_name = {tenant["tenant"]: tenant for tenant in tenants if tenant["tenant"] in known}
-    doctor = _doctor_node.NodeDoctor(made, by_name, complete, moment)
+    doctor = _doctor_node.NodeDoctor(made, by_name, complete, moment, dict(elsewhere))
     skipped = ("engine", "disk", "firewall")
     checks = [check for check in doctor.checks() if check.name not in skipped]
     return {f.check: f for f in examine(checks) if f.level != OK}
@@ -286,6 +288,20 @@ def test_registry_against_reality(deployed):
     found = node_findings(deployed, known=("acme", "globex"))["registry"]
     assert found.level == ERROR and "globex has an entry and nothing here" in found.what
     stray = node_findings(deployed, known=())["registry"]
-    assert "no entry names tenant acme" in stray.what
+    assert "no entry names tenant acme of uid 00000000abcdef01" in stray.what
+    assert "with tenant_uid 00000000abcdef01, and run deploy_tenant" in stray.advice
+    assert "delete_tenant" not in stray.advice
     assert "volume mc-acme-00000000-postgres" in stray.what
     assert "registry" not in node_findings(deployed, known=(), complete=False)
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_what_a_move_left_is_of_a_tenant_that_lives(deployed, complete):
+    there = {"00000000abcdef01": "node2"}
+    found = node_findings(deployed, known=(), complete=complete, elsewhere=there)["registry"]
+    assert found.level == WARNING
+    assert found.what.startswith("tenant acme lives on node2, but there is container mc-acme-app")
+    assert "record of uid 00000000abcdef01" in found.what
+    assert found.advice == (
+        "what its move left here goes with move_tenant -e tenant=acme -e node=node2 -e confirm=true"
+    )
