@@ -35,6 +35,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Jo
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._names import unique_name
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import NodeState
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import DEPARTED
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import Found, observe
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     LABEL_TENANT,
@@ -68,6 +69,10 @@ def delete(job: Job, purge: bool) -> tuple[list[Drift], dict[str, Any]]:
         record_stays = not _remove_files(job)
         job.state.release_slot(job.tenant["uid"], job.node.owner)
     if record_stays and job.record.get("uid"):
+        if job.params.get("elsewhere"):
+            job.record.setdefault(DEPARTED, now())
+        elif job.record.get("state") != "deleted":
+            job.record.pop(DEPARTED, None)  # what is kept here is what it will come back with
         job.record.update(state="deleted", deleted=job.record.get("deleted") or now())
         job.save()
     job.node.write_hosts_file()

@@ -36,7 +36,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._quota import 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._stated import accept
 from ansible_collections.memcloud.memmachine.plugins.module_utils._volumes import check_volumes
 
-# In the record: since when a tenant is stopped here because it goes on elsewhere.
+# In the record: since when a tenant is stopped here because it goes on elsewhere. With the state
+# deleted it was taken off, too.
 DEPARTED = "departed"
 # In the record: what the memories are of, which the entry names too.
 _NAMED = ("version", "embedder")
@@ -169,7 +170,7 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
     key = job.tenant["root_key"]
     job.state.check_root_key(job.name, key["version"], key["check"])
     accept(job.stated, job.node.run, job.node.began, job.record)
-    if not operation.moves_on:
+    if not operation.moves_on or job.record.get("state") == "deleted":
         check_not_departed(job.tenant, job.record)
     killed = bool(job.record.get("operation")) and not operation.looks
     if killed or operation.marks:
@@ -285,14 +286,22 @@ def _give_up(job: Job) -> None:
 
 def check_not_departed(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> None:
     """Stop what would start a tenant again that goes on elsewhere from its last restore point."""
-    here = "deleted" not in (tenant["state"], record.get("state"))
-    if record.get(DEPARTED) and here:
-        name = tenant["tenant"]
+    if not record.get(DEPARTED) or tenant["state"] == "deleted":
+        return
+    name = tenant["tenant"]
+    if record.get("state") != "deleted":
         raise MemcloudError(
             f"{name}: was stopped on this node at {record[DEPARTED]} to be moved; what it stored "
             f"here from now on would be lost. Finish with move_tenant -e tenant={name}, or have "
             f"it stay here with resume_tenant -e tenant={name}. Nothing was touched"
         )
+    raise MemcloudError(
+        f"{name}: this node keeps what it had here when it went to another one at "
+        f"{record[DEPARTED]}, with which it must not come back: have that purged first with "
+        f"move_tenant -e tenant={name} -e node=<the node where it is now> -e confirm=true. Where "
+        "that node is lost, set tenant_node to this one; resume_tenant has it go on with what is "
+        "here. Nothing was touched"
+    )
 
 
 def check_embedder(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> None:

@@ -685,6 +685,50 @@ def test_points_of_a_tenant_that_never_ran_here_are_verified(world):
     assert "there is no restore point beef1234" in answer["error"]
 
 
+def left(world):
+    """acme went to another node, and what it had here is kept."""
+    act(world, _backup.Depart())
+    assert world.converge("acme", tenant_state="deleted", elsewhere="lives")["acme"].error == ""
+    return world.record("acme")
+
+
+@pytest.mark.parametrize("change", [{}, {"tenant_version": "0.3.9"}])
+def test_a_tenant_does_not_come_back_with_what_it_had_before(world, change):
+    since = left(world)["departed"]
+    words = (
+        f"acme: this node keeps what it had here when it went to another one at {since}, with "
+        "which it must not come back: have that purged first with move_tenant -e tenant=acme"
+    )
+    world.engine.calls.clear()
+    assert world.plan("acme", **change)["acme"].error.startswith(words)
+    assert world.converge("acme", **change)["acme"].error.startswith(words)
+    assert act(world, _backup.Depart())["error"].startswith(words)
+    assert names(world) == []
+    # Purged, it comes back empty, to be restored.
+    purged = world.converge("acme", tenant_state="deleted", purge=True, elsewhere="lives")
+    assert purged["acme"].error == ""
+    assert world.plan("acme")["acme"].error == ""
+
+
+def test_what_a_move_left_is_what_there_is_where_its_node_is_lost(world):
+    left(world)
+    assert world.converge("acme", settle=True)["acme"].error == ""
+    assert world.record("acme")["state"] == "running"
+    assert "departed" not in world.record("acme")
+
+
+def test_a_half_made_move_target_does_not_count_as_the_tenant_either(world):
+    """The tenant stayed on its old node, and was taken off this one."""
+    world.converge("acme", tenant_state="deleted", elsewhere="lives")
+    assert "this node keeps what it had here" in world.plan("acme")["acme"].error
+
+
+def test_a_tenant_that_is_deleted_while_it_moves_can_be_brought_back(world):
+    act(world, _backup.Depart())
+    assert world.converge("acme", tenant_state="deleted")["acme"].error == ""
+    assert world.converge("acme")["acme"].error == ""
+
+
 def test_a_departure_that_fails_leaves_the_tenant_where_it_is(world, monkeypatch):
     def full(*_arguments):
         raise MemcloudError("acme: the disk is full")
