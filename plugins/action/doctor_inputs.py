@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-from ansible_collections.memcloud.memmachine.plugins.module_utils._inputs import platform_inputs
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
     ControllerAction,
 )
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
     FleetVariables,
+    batch_without_tenants,
     batches,
 )
 
@@ -42,7 +41,7 @@ class ActionModule(ControllerAction):
         ]
         found = {batch["node"]: batch for batch in batches(parsed)}
         for node in nodes:
-            found.setdefault(node, _batch(fleet, node))
+            found.setdefault(node, batch_without_tenants(node, fleet.platform_of_node(node)))
         for node, batch in found.items():
             # Whoever speaks for a node is a host that -l leaves in the run.
             if batch["representative"] not in hosts and node in hosts:
@@ -56,18 +55,6 @@ class ActionModule(ControllerAction):
                 if carrier not in (node, "")
             }
         return {"changed": False, "batches": list(found.values()), "findings": _findings(errors)}
-
-
-def _batch(fleet: FleetVariables, node: str) -> dict[str, Any]:
-    """A node without a tenant."""
-    platform = fleet.platform_of_node(node)
-    return {
-        "node": node,
-        "representative": node,
-        "interpreter": os.path.join(platform.node_venv, "bin", "python"),
-        "platform": platform_inputs(platform),
-        "tenants": "[]",
-    }
 
 
 def _findings(errors: list[str]) -> list[dict[str, str]]:

@@ -16,19 +16,22 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_ac
 )
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
     FleetVariables,
+    batch_without_tenants,
     batches,
     run_origin,
 )
 
 
 class ActionModule(ControllerAction):
-    """Runs once for all tenants of the play, on the controller alone."""
+    """Runs once for all tenants and nodes of the play, on the controller alone."""
 
     BYPASS_HOST_LOOP = True
 
     def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the tenants by node; fail with every error before anything is touched."""
         names = self._task.args.get("tenants") or _hosts_of(task_vars)
+        nodes = set(names) & set(task_vars["groups"].get("nodes") or ())
+        names = [name for name in names if name not in nodes]
         fleet = FleetVariables(task_vars, self._templar)
         parsed, errors = fleet.tenants(names)
         errors += _entry_problems(task_vars, names, errors)
@@ -37,6 +40,8 @@ class ActionModule(ControllerAction):
         by_node = batches(parsed, run_origin(task_vars))
         if self._task.args.get("elsewhere"):
             by_node = _elsewhere(parsed, fleet, task_vars)
+        for node in sorted(nodes - {batch["node"] for batch in by_node}):
+            by_node.append(batch_without_tenants(node, fleet.platform_of_node(node)))
         return {"changed": False, "batches": by_node, "errors": errors}
 
 

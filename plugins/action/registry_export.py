@@ -11,7 +11,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
     ControllerAction,
 )
-from ansible_collections.memcloud.memmachine.plugins.plugin_utils._deployments import export_rows
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._deployments import (
+    export_rows,
+    one_each,
+)
 
 
 class ActionModule(ControllerAction):
@@ -29,14 +32,26 @@ class ActionModule(ControllerAction):
                 "from a vault (postgresql://user:password@host:port/database). Nothing was written"
             )
         read = list(given["read"])
-        problems = [part["error"] for part in read if part["error"]]
-        rows = [row for part in read for row in part["rows"]]
+        rows = one_each((row for part in read for row in part["rows"]), _homes(task_vars))
         changed = export_rows(url, rows, dry_run=self._task.check_mode)
         result: dict[str, Any] = {
             "changed": bool(changed),
             "instances": changed,
             "msg": f"{len(rows)} deployments, {len(changed)} of them changed",
         }
+        problems = [part["error"] for part in read if part["error"] and part["tenants"]]
         if problems:
             result.update(failed=True, msg=f"{result['msg']}; left out: {'; '.join(problems)}")
+        # A node that has no tenant may not be set up yet, or not any more.
+        silent = [part["error"] for part in read if part["error"] and not part["tenants"]]
+        if silent:
+            result["warnings"] = [f"Tenants that are gone are left out: {'; '.join(silent)}"]
         return result
+
+
+def _homes(task_vars: dict[str, Any]) -> dict[str, str]:
+    """The node of each tenant of the inventory, by uid."""
+    groups = task_vars["groups"]
+    raw = [task_vars["hostvars"].raw_get(name) for name in groups.get("tenants") or ()]
+    named = {str(entry.get("tenant_uid")): str(entry.get("tenant_node")) for entry in raw}
+    return {uid: node for uid, node in named.items() if node in (groups.get("nodes") or ())}

@@ -11,7 +11,8 @@ short_description: Read and check the tenants of a play once
 version_added: 0.1.0
 author: memcloud contributors (@memcloud)
 description:
-  - Reads the variables of all tenants of the play, checks them and sorts the tenants by node.
+  - Reads the variables of all tenants of the play, checks them and sorts the tenants by node. Where
+    nodes are hosts of the play, too, there is an item for each of them, with or without tenants.
   - Fails with every error it finds, each naming tenant and variable, before anything is touched.
   - An action plugin that runs once for all hosts, on the controller alone.
 options:

@@ -13,6 +13,8 @@ author: memcloud contributors (@memcloud)
 description:
   - Brings the table C(deployments) of a web application to what the registries of the nodes say, in
     one transaction. It is made when it is missing; one that is there keeps its form.
+  - Of a tenant that was moved, the registry of the node counts that its entry names. A node that did
+    not answer fails the task if it has tenants, and is a warning otherwise.
   - An action plugin that runs once, on the controller alone.
 options:
   database_url:

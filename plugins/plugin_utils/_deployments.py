@@ -97,6 +97,29 @@ def deployment(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def one_each(
+    rows: Iterable[Mapping[str, Any]], homes: Mapping[str, str]
+) -> list[Mapping[str, Any]]:
+    """One row a tenant: nodes where it was before have one, too.
+
+    That of the node which the inventory names, and no other: this may be one that did not answer.
+    Of a tenant without an entry, one that is not deleted, else the latest.
+
+    :param homes: the nodes of the inventory's tenants, by uid.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        uid = str(row["uid"])
+        if homes.get(uid, row["node"]) == row["node"]:
+            found[uid] = max(found.get(uid, row), row, key=_present)
+    return list(found.values())
+
+
+def _present(row: Mapping[str, Any]) -> tuple[bool, str]:
+    moments = (row["created"], row["changed"], row["deleted"])
+    return row["state"] != "deleted", max(moment or "" for moment in moments)
+
+
 def user_of(owner: str) -> str:
     """The user's id: the owner where that is one, else one made of it."""
     try:

@@ -189,6 +189,17 @@ def batches(
     return list(found.values())
 
 
+def batch_without_tenants(node: str, platform: Platform) -> dict[str, Any]:
+    """What one call to a node gets that is about no tenant of the inventory."""
+    return {
+        "node": node,
+        "representative": node,
+        "interpreter": os.path.join(platform.node_venv, "bin", "python"),
+        "platform": platform_inputs(platform),
+        "tenants": "[]",
+    }
+
+
 def tenants_of(batch: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The tenants of a batch."""
     return list(json.loads(batch["tenants"]))

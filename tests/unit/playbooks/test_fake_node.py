@@ -479,3 +479,41 @@ def test_nothing_goes_where_the_entry_names_another_node(
     status, output = confirm(world, **found)
     assert status != 0 and words in output
     assert [call for call in world.calls() if call[0].startswith("node2")] == []
+
+
+EVENT = {
+    "at": "2026-01-01T00:00:00Z",
+    "tenant": "hooli",
+    "operation": "delete",
+    "result": "done",
+    "seconds": 1.0,
+    "who": "ann@desk",
+    "playbook": "delete_tenant",
+    "job": "",
+    "error": "",
+    "change": "is to be purged",
+}
+
+
+@pytest.mark.parametrize("carried", [True, False])
+def test_what_happened_to_the_last_tenant_of_a_node_is_told(world: World, carried: bool) -> None:
+    """hooli was on node2, where no tenant is; without the others there is none at all."""
+    world.set_up_node2()
+    for path in () if carried else (world.directory / "inventory/host_vars").iterdir():
+        path.unlink()
+    answers = {"tenant_read": {"": {"rows": []}}, "node2 tenant_read": {"": {"rows": [EVENT]}}}
+    status, output = world.play("playbooks/tenant_journal.yml", **answers)
+    assert status == 0, output
+    assert "2026-01-01T00:00:00Z hooli delete" in output
+    (world.directory / "calls").unlink()
+    world.play("playbooks/tenant_journal.yml", "-l", "acme", **answers)
+    assert "node2 tenant_read" not in [call[0] for call in world.calls()]
+
+
+def test_the_registry_of_a_node_without_tenants_is_exported(world: World) -> None:
+    world.set_up_node2()
+    answers = {name: {"": {"rows": []}} for name in ("tenant_read", "node2 tenant_read")}
+    words = ("-e", "database_url=postgresql://127.0.0.1:1/none")
+    _status, output = world.play("playbooks/export_registry.yml", *words, **answers)
+    assert ["node2 tenant_read", []] in world.calls()
+    assert "the deployments cannot be written" in output

@@ -19,6 +19,7 @@ from ansible_collections.memcloud.memmachine.plugins.action import (
     fleet_facts,
     fleet_inputs,
     fleet_report,
+    registry_export,
     tenant_answer,
     tenant_create,
     tenant_entry,
@@ -481,6 +482,49 @@ def test_the_doctor_knows_where_the_tenants_of_other_nodes_live(tmp_path: Path) 
     assert found["node1"]["elsewhere"] == {"aaaaaaaaaaaaaaa1": "node2"}
     assert found["node2"]["elsewhere"] == {UID: "node1"}
     assert found["node1"]["complete"] and found["node2"]["complete"]
+
+
+def row(node: str, state: str) -> dict[str, Any]:
+    return {"uid": UID, "node": node, "state": state, "created": "", "changed": "", "deleted": ""}
+
+
+@pytest.mark.parametrize(
+    ("silent", "written", "failed", "warned"),
+    [
+        ({"node": "node1", "tenants": {}}, ["running"], False, True),
+        ({"node": "node1", "tenants": {"globex": {}}}, ["running"], True, False),
+        ({"node": "node2", "tenants": {"acme": {}}}, [], True, False),
+    ],
+)
+def test_what_is_exported_where_a_node_does_not_answer(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    silent: dict[str, Any],
+    written: list[str],
+    failed: bool,
+    warned: bool,
+) -> None:
+    """acme was moved from node1 to node2."""
+    moved = ENTRY.replace("node1", "node2")
+    inventory = write_inventory(tmp_path, nodes_DOT_yml=TWO_NODES, host_vars__acme_DOT_yml=moved)
+    told: list[str] = []
+    monkeypatch.setattr(
+        registry_export,
+        "export_rows",
+        lambda _url, rows, dry_run: told.extend(row["state"] for row in rows) or [],
+    )
+    read = [
+        {"node": "node1", "rows": [row("node1", "deleted")], "error": "", "tenants": {}},
+        {"node": "node2", "rows": [row("node2", "running")], "error": "", "tenants": {"acme": {}}},
+    ]
+    no_answer = {"rows": [], "error": "it cannot be reached"}
+    read = [
+        {**part, **silent, **no_answer} if part["node"] == silent["node"] else part for part in read
+    ]
+    result = Run(inventory).act(registry_export, database_url="postgresql://x", read=read)
+    assert told == written
+    assert bool(result.get("failed")) is failed and bool(result.get("warnings")) is warned
+    assert "it cannot be reached" in str(result)
 
 
 def test_the_inventories_that_come_with_the_collection_can_be_used(tmp_path: Path) -> None:

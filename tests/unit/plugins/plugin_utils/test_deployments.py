@@ -10,6 +10,7 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._deployments i
     as_status,
     deployment,
     export_rows,
+    one_each,
     user_of,
 )
 
@@ -82,3 +83,25 @@ def test_a_failure_does_not_show_the_password(url):
         export_rows(url, [ROW])
     assert "geheim-1234" not in str(failure.value) and "Nothing was written" in str(failure.value)
     assert failure.value.__cause__ is None
+
+
+HERE = {**ROW, "node": "node2", "state": "running", "changed": "2026-02-01T00:00:00Z"}
+LEFT = {**ROW, "state": "deleted", "deleted": "2026-03-01T00:00:00Z"}
+UID = ROW["uid"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "homes", "expected"),
+    [
+        ([HERE, LEFT], {UID: "node2"}, [HERE]),
+        ([LEFT, HERE], {UID: "node2"}, [HERE]),
+        # node2 did not answer: what the table says of it stays.
+        ([LEFT], {UID: "node2"}, []),
+        ([LEFT, HERE], {}, [HERE]),
+        ([LEFT, {**LEFT, "node": "node2", "deleted": "2026-04-01T00:00:00Z"}], {}, ["node2"]),
+        ([HERE, {**ROW, "uid": "f" * 16}], {UID: "node2"}, [HERE, {**ROW, "uid": "f" * 16}]),
+    ],
+)
+def test_a_tenant_that_was_moved_has_one_row(rows, homes, expected):
+    told = one_each(rows, homes)
+    assert told == expected or [row["node"] for row in told] == expected
