@@ -507,8 +507,6 @@ def _limit_drift(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> list[D
     return [Drift("tenant", tenant["tenant"], "record", what, str(before or ""), str(after))]
 
 
-
-
 def plan_tenants(given: Mapping[str, Any], _check_mode: bool) -> dict[str, Any]:
     """What the module tenant_plan returns."""
     node = TenantNode(json.loads(given["platform"]), given["owner"])
