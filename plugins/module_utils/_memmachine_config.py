@@ -50,6 +50,8 @@ MASK = "********"
 _VERSION = re.compile(r"^0\.(\d+)\.(\d+)(?:(?:a|b|rc)\d+)?$")
 _LAST_OF_FIRST_FORMAT = 6
 _LAST_MINOR = 4
+# Servers before hand an empty key to OpenAI's library, which refuses to start without one.
+_KEYLESS_SINCE = (3, 8)
 _HOST = re.compile(r"^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$")
 # The server builds the database's URL without escaping anything.
 _IN_URL = re.compile(r"^[A-Za-z0-9._~-]+$")
@@ -262,8 +264,7 @@ def render(description: Description) -> str:
 
 def format_of(version: str) -> str:
     """Return C(0.1) or C(0.2): the first version with the format that this one reads."""
-    match = _VERSION.match(version)
-    minor, patch = (int(match.group(1)), int(match.group(2))) if match else (0, 0)
+    minor, patch = _release(version)
     if minor == 1 and patch <= _LAST_OF_FIRST_FORMAT:
         return "0.1"
     if 2 <= minor <= _LAST_MINOR:
@@ -273,6 +274,11 @@ def format_of(version: str) -> str:
         f"is {version!r}, but configurations are known for MemMachine 0.1.0 to 0.1.6 and 0.2.0 to "
         f"0.{_LAST_MINOR}.x, written in full like 0.4.0.",
     )
+
+
+def _release(version: str) -> tuple[int, int]:
+    match = _VERSION.match(version)
+    return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
 
 
 def validate(description: Description) -> None:
@@ -578,8 +584,8 @@ def _format(description: Description) -> dict[str, Any]:
                 "postgres": {"provider": "postgres", "config": _postgres(description.postgres)},
                 "neo4j": {"provider": "neo4j", "config": _neo4j(description.neo4j)},
             },
-            "embedders": {"embedder": _embedder(description.embedder)},
-            "language_models": {"language_model": _language_model(description.language_model)},
+            "embedders": {"embedder": _embedder(description)},
+            "language_models": {"language_model": _language_model(description)},
             "rerankers": {entry.name: _reranker(entry) for entry in description.rerankers},
         },
     }
@@ -600,7 +606,8 @@ def _neo4j(neo4j: Neo4j) -> dict[str, Any]:
     return dict(uri="bolt://{}:{}".format(values.pop("host"), values.pop("port")), **values)
 
 
-def _embedder(embedder: Embedder) -> dict[str, Any]:
+def _embedder(description: Description) -> dict[str, Any]:
+    embedder = description.embedder
     common = _given(
         max_input_length=embedder.max_input_length or None,
         batch_size=embedder.batch_size or None,
@@ -608,21 +615,25 @@ def _embedder(embedder: Embedder) -> dict[str, Any]:
     )
     if embedder.provider == "bedrock":
         return {"provider": "amazon-bedrock", "config": dict(_bedrock(embedder), **common)}
-    openai = dict(_openai(embedder), dimensions=embedder.dimensions)
+    openai = dict(_openai(embedder, description.version), dimensions=embedder.dimensions)
     return {"provider": "openai", "config": dict(openai, **common)}
 
 
-def _language_model(model: LanguageModel) -> dict[str, Any]:
+def _language_model(description: Description) -> dict[str, Any]:
+    model = description.language_model
     common = {"max_retry_interval_seconds": model.max_retry_interval_seconds}
     if model.provider == "bedrock":
         return {"provider": "amazon-bedrock", "config": dict(_bedrock(model), **common)}
     # Only OpenAI itself is sure to have the Responses API.
     provider = "openai-responses" if model.provider == "openai" else "openai-chat-completions"
-    return {"provider": provider, "config": dict(_openai(model), **common)}
+    return {"provider": provider, "config": dict(_openai(model, description.version), **common)}
 
 
-def _openai(given: Embedder | LanguageModel) -> dict[str, Any]:
-    return _given(model=given.model, base_url=given.base_url or None, api_key=given.api_key)
+def _openai(given: Embedder | LanguageModel, version: str) -> dict[str, Any]:
+    no_key = "" if _release(version) >= _KEYLESS_SINCE else "EMPTY"
+    return _given(
+        model=given.model, base_url=given.base_url or None, api_key=given.api_key or no_key
+    )
 
 
 def _bedrock(given: Embedder | LanguageModel | Reranker) -> dict[str, Any]:

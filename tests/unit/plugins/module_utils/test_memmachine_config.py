@@ -133,6 +133,18 @@ def test_openai_without_an_address_leaves_it_to_the_server() -> None:
     assert "base_url" not in resources["language_models"]["language_model"]["config"]
 
 
+@pytest.mark.parametrize(
+    ("version", "key"),
+    [("0.2.0", "EMPTY"), ("0.3.7", "EMPTY"), ("0.3.8", ""), ("0.3.10", ""), ("0.4.0", "")],
+)
+def test_servers_that_refuse_an_empty_key_get_another(version: str, key: str) -> None:
+    resources = document(version=version, embedder__api_key="", language_model__api_key="")[
+        "resources"
+    ]
+    assert resources["embedders"]["embedder"]["config"]["api_key"] == key
+    assert resources["language_models"]["language_model"]["config"]["api_key"] == key
+
+
 def test_bedrock_gives_credentials_and_no_dimensions() -> None:
     config = document(embedder={**BEDROCK, "model": "titan", "dimensions": 1024})["resources"][
         "embedders"
