@@ -50,6 +50,12 @@ MASK = "********"
 _VERSION = re.compile(r"^0\.(\d+)\.(\d+)(?:(?:a|b|rc)\d+)?$")
 _LAST_OF_FIRST_FORMAT = 6
 _LAST_MINOR = 4
+# The models of servers 0.1, and the dimensions that they are asked for.
+_FIRST_EMBEDDERS = {
+    "text-embedding-3-small": 1536,
+    "text-embedding-3-large": 3072,
+    "text-embedding-ada-002": 1536,
+}
 # Servers before hand an empty key to OpenAI's library, which refuses to start without one.
 _KEYLESS_SINCE = (3, 8)
 _HOST = re.compile(r"^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$")
@@ -662,9 +668,7 @@ def _reranker(reranker: Reranker) -> dict[str, Any]:
 
 def _first_format(description: Description) -> dict[str, Any]:
     """Return the document that servers 0.1.0 to 0.1.6 read."""
-    for name in ("embedder", "language_model"):
-        if getattr(description, name).provider == "bedrock":
-            raise ConfigError(f"{name}.provider", f"bedrock is unknown to {description.version}.")
+    _check_first_models(description)
     postgres, memory = description.postgres, description.memory
     model, embedder = description.language_model, description.embedder
     return {
@@ -687,20 +691,15 @@ def _first_format(description: Description) -> dict[str, Any]:
         },
         "prompt": {"profile": memory.project_categories[0] if memory.project_categories else ""},
         "model": {
-            "language_model": _given(
-                model_vendor="openai",
-                model_name=model.model,
-                base_url=model.base_url or None,
-                api_key=model.api_key,
-            )
+            # Short-term memory reads `model`, and would use one of its own without it.
+            "language_model": {
+                "model_vendor": "openai",
+                "model": model.model,
+                "model_name": model.model,
+                "api_key": model.api_key,
+            }
         },
-        "embedder": {
-            "embedder": _given(
-                model_name=embedder.model,
-                base_url=embedder.base_url or None,
-                api_key=embedder.api_key,
-            )
-        },
+        "embedder": {"embedder": {"model_name": embedder.model, "api_key": embedder.api_key}},
         "reranker": {entry.name: _first_reranker(entry) for entry in description.rerankers},
         "storage": {
             "neo4j": {
@@ -712,6 +711,34 @@ def _first_format(description: Description) -> dict[str, Any]:
             }
         },
     }
+
+
+def _check_first_models(description: Description) -> None:
+    """Refuse what would make a server 0.1 send memories and key to OpenAI all the same."""
+    server = f"MemMachine {description.version}"
+    for name in ("embedder", "language_model"):
+        given = getattr(description, name)
+        if given.provider != "openai":
+            raise ConfigError(
+                f"{name}.provider", f"is {given.provider!r}, but {server} knows openai alone."
+            )
+        if given.base_url:
+            raise ConfigError(
+                f"{name}.base_url",
+                f"must be left out: {server} does not read it and sends all to OpenAI.",
+            )
+    embedder = description.embedder
+    dimensions = _FIRST_EMBEDDERS.get(embedder.model)
+    if dimensions is None:
+        raise ConfigError(
+            "embedder.model",
+            f"is {embedder.model!r}, but {server} knows {', '.join(_FIRST_EMBEDDERS)}.",
+        )
+    if embedder.dimensions != dimensions:
+        raise ConfigError(
+            "embedder.dimensions",
+            f"must be {dimensions}: {server} takes what {embedder.model} gives.",
+        )
 
 
 def _first_reranker(reranker: Reranker) -> dict[str, Any]:

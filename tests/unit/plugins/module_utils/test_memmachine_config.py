@@ -35,6 +35,12 @@ BEDROCK = {
     "access_key_id": "AKIA0EXAMPLE",
     "secret_access_key": "aws/s3cr3t",
 }
+OPENAI = {"provider": "openai", "api_key": "s3cr3t-m0del"}
+FIRST: dict[str, Any] = {
+    "version": "0.1.5",
+    "embedder": {**OPENAI, "model": "text-embedding-3-large", "dimensions": 3072},
+    "language_model": {**OPENAI, "model": "gpt-4o-mini"},
+}
 BASIC: dict[str, Any] = {
     "version": "0.4.0",
     "postgres": {"host": "10.192.0.34", "password": "s3cr3tpg"},
@@ -195,11 +201,20 @@ def test_memory_limits_arrive() -> None:
 
 
 def test_the_first_format() -> None:
-    told = document(version="0.1.5")
+    told = document(**FIRST)
     assert told["sessiondb"]["uri"] == (
         "postgresql://memmachine:s3cr3tpg@10.192.0.34:5432/memmachine"
     )
-    assert told["model"]["language_model"]["model_name"] == "llama3"
+    assert told["model"]["language_model"] == {
+        "model_vendor": "openai",
+        "model": "gpt-4o-mini",
+        "model_name": "gpt-4o-mini",
+        "api_key": "s3cr3t-m0del",
+    }
+    assert told["embedder"]["embedder"] == {
+        "model_name": "text-embedding-3-large",
+        "api_key": "s3cr3t-m0del",
+    }
     assert told["storage"]["neo4j"]["vendor_name"] == "neo4j"
     assert told["reranker"]["hybrid"]["reranker_ids"] == ["identity", "bm25"]
     assert told["sessionmemory"]["model_name"] in told["model"]
@@ -266,9 +281,29 @@ def test_secrets_stay_strings_in_yaml(secret: str) -> None:
         ({"logging__level": "loud"}, "logging.level", "loud"),
         ({"logging__format": "%(message)s"}, "logging.format", "asctime"),
         (
-            {"version": "0.1.5", "embedder": {**BEDROCK, "model": "t", "dimensions": 8}},
+            {**FIRST, "embedder": {**BEDROCK, "model": "t", "dimensions": 8}},
             "embedder.provider",
             "0.1.5",
+        ),
+        (
+            {**FIRST, "language_model": {**OLLAMA, "model": "llama3"}},
+            "language_model.provider",
+            "openai alone",
+        ),
+        (
+            {**FIRST, "language_model": {**FIRST["language_model"], "base_url": "https://g/v1"}},
+            "language_model.base_url",
+            "sends all to OpenAI",
+        ),
+        (
+            {**FIRST, "embedder": {**FIRST["embedder"], "model": "e"}},
+            "embedder.model",
+            "text-embedding-3-small, ",
+        ),
+        (
+            {**FIRST, "embedder": {**FIRST["embedder"], "dimensions": 1024}},
+            "embedder.dimensions",
+            "must be 3072",
         ),
         ({"postgres": {"host": "h"}}, "postgres.password", "missing"),
         ({"postgres__pool_pre_ping": "yes"}, "postgres.pool_pre_ping", "true or false"),
@@ -289,9 +324,9 @@ def test_no_error_names_a_secret() -> None:
         assert "s3cr3t" not in str(caught.value)
 
 
-@pytest.mark.parametrize("version", ["0.1.5", "0.4.0"])
-def test_a_masked_text_holds_no_secret(version: str) -> None:
-    masked = mask(text_of(version=version))
+@pytest.mark.parametrize("changes", [FIRST, {}])
+def test_a_masked_text_holds_no_secret(changes: dict[str, Any]) -> None:
+    masked = mask(text_of(**changes))
     assert "s3cr3t" not in masked
     assert "********" in masked
 
