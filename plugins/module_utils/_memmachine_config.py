@@ -58,6 +58,19 @@ _FIRST_EMBEDDERS = {
 }
 # Servers before hand an empty key to OpenAI's library, which refuses to start without one.
 _KEYLESS_SINCE = (3, 8)
+# A project is a session to servers before, and they extract facts for sessions alone.
+_PROJECTS_SINCE = (3, 0)
+# The first server that knows an option; those before take another value without a word.
+_SINCE = {
+    "embedder.max_input_length": (2, 2),
+    "embedder.batch_size": (3, 7),
+    "memory.ingestion_trigger_messages": (2, 2),
+    "memory.ingestion_trigger_seconds": (2, 2),
+    "memory.max_features_per_update": (3, 3),
+    "memory.instance_cache_size": (4, 0),
+    "memory.organization_categories": _PROJECTS_SINCE,
+    "memory.user_categories": _PROJECTS_SINCE,
+}
 _HOST = re.compile(r"^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$")
 # The server builds the database's URL without escaping anything.
 _IN_URL = re.compile(r"^[A-Za-z0-9._~-]+$")
@@ -298,6 +311,7 @@ def validate(description: Description) -> None:
     _check_rerankers(description)
     _check_memory(description.memory)
     _check_logging(description.logging)
+    _check_known(description)
 
 
 def mask(text: str) -> str:
@@ -509,6 +523,17 @@ def _check_memory(memory: Memory) -> None:
                 )
 
 
+def _check_known(description: Description) -> None:
+    for path, since in _SINCE.items():
+        section, _dot, name = path.partition(".")
+        given = getattr(description, section)
+        changed = getattr(given, name) != getattr(type(given), name)
+        if changed and _release(description.version) < since:
+            raise ConfigError(
+                path, "is unknown to servers before 0.%d.%d: leave it out or update." % since
+            )
+
+
 def _check_logging(logging: Logging) -> None:
     if logging.level.upper() not in LOG_LEVELS:
         raise ConfigError(
@@ -580,11 +605,7 @@ def _format(description: Description) -> dict[str, Any]:
             "max_features_per_update": memory.max_features_per_update,
         },
         "retrieval_agent": {"llm_model": "language_model", "reranker": description.reranker},
-        "prompt": {
-            "default_project_categories": list(memory.project_categories),
-            "default_org_categories": list(memory.organization_categories),
-            "default_user_categories": list(memory.user_categories),
-        },
+        "prompt": _prompt(description),
         "resources": {
             "databases": {
                 "postgres": {"provider": "postgres", "config": _postgres(description.postgres)},
@@ -594,6 +615,17 @@ def _format(description: Description) -> dict[str, Any]:
             "language_models": {"language_model": _language_model(description)},
             "rerankers": {entry.name: _reranker(entry) for entry in description.rerankers},
         },
+    }
+
+
+def _prompt(description: Description) -> dict[str, Any]:
+    memory = description.memory
+    if _release(description.version) < _PROJECTS_SINCE:
+        return {"session": list(memory.project_categories)}
+    return {
+        "default_project_categories": list(memory.project_categories),
+        "default_org_categories": list(memory.organization_categories),
+        "default_user_categories": list(memory.user_categories),
     }
 
 

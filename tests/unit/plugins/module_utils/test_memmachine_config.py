@@ -200,6 +200,35 @@ def test_memory_limits_arrive() -> None:
     assert told["prompt"]["default_user_categories"] == ["crm_prompt"]
 
 
+def test_a_server_0_2_extracts_facts_of_a_project_from_its_session() -> None:
+    told = document(version="0.2.0", memory={"project_categories": ["crm_prompt"]})
+    assert told["prompt"] == {"session": ["crm_prompt"]}
+    assert document(version="0.2.6")["prompt"] == {"session": ["profile_prompt"]}
+
+
+@pytest.mark.parametrize(
+    ("before", "since", "section", "option", "value"),
+    [
+        ("0.2.1", "0.2.2", "embedder", "max_input_length", 100),
+        ("0.3.6", "0.3.7", "embedder", "batch_size", 8),
+        ("0.2.1", "0.2.2", "memory", "ingestion_trigger_messages", 2),
+        ("0.2.1", "0.2.2", "memory", "ingestion_trigger_seconds", 60),
+        ("0.3.2", "0.3.3", "memory", "max_features_per_update", 20),
+        ("0.3.9", "0.4.0", "memory", "instance_cache_size", 7),
+        ("0.2.6", "0.3.0", "memory", "organization_categories", ["crm_prompt"]),
+        ("0.2.6", "0.3.0", "memory", "user_categories", ["crm_prompt"]),
+    ],
+)
+def test_what_a_server_does_not_know_yet_is_refused(
+    before: str, since: str, section: str, option: str, value: Any
+) -> None:
+    given = {f"{section}__{option}": value}
+    with pytest.raises(ConfigError, match=f"unknown to servers before {since}") as caught:
+        text_of(version=before, **given)
+    assert caught.value.option == f"{section}.{option}"
+    text_of(version=since, **given)
+
+
 def test_the_first_format() -> None:
     told = document(**FIRST)
     assert told["sessiondb"]["uri"] == (
