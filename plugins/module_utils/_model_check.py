@@ -44,36 +44,54 @@ _MEMORY = 512 * 1024**2
 _SCRATCH = "request"
 # As earlier versions named it: a killed run left one each time.
 _SCRATCHES = re.compile(_SCRATCH + r"|tmp[a-z0-9_]{8}")
-# Runs inside the server's image, with its interpreter and the standard library alone.
+# Seconds since the start at which the embedder, and then the language model, must have answered: a
+# local one may have to be loaded first.
+_PATIENCE = (30, _TIMEOUT_SECONDS - 10)
+# Runs inside the server's image, with its interpreter and the standard library alone. As the server
+# does, it asks again without what is limited when a refusal names that.
 _SCRIPT = """
-import json, urllib.error, urllib.request
+import json, time, urllib.error, urllib.request
+start = time.monotonic()
 given = json.load(open("/run/memcloud/request.json"))
-def stop(status, text, path):
+def stop(status, text, path, **more):
     text = text.replace(given["api_key"], "***")
-    print(json.dumps({"status": status, "text": text, "path": path}))
+    print(json.dumps({"status": status, "text": text, "path": path, **more}))
     raise SystemExit(0)
-def post(path, body, read):
+def post(path, body, limit, word, until, read):
+    left = max(1, start + until - time.monotonic())
     request = urllib.request.Request(
-        given["base_url"].rstrip("/") + path, json.dumps(body).encode(),
+        given["base_url"].rstrip("/") + path, json.dumps({**body, **limit}).encode(),
         {"Content-Type": "application/json", "Authorization": "Bearer " + given["api_key"]})
     try:
-        with urllib.request.urlopen(request, timeout=25) as answer:
+        with urllib.request.urlopen(request, timeout=left) as answer:
             text = answer.read().decode("utf-8", "replace")
     except urllib.error.HTTPError as error:
-        stop(error.code, error.read(2000).decode("utf-8", "replace"), path)
+        text = error.read(2000).decode("utf-8", "replace")
+        if error.code == 400 and limit and word in text.lower():
+            return post(path, body, {}, word, until, read)
+        stop(error.code, text, path)
+    except TimeoutError:  # connected: to be unable to connect is an URLError
+        stop(0, "", path, seconds=round(left))
     except Exception as error:
         stop(0, str(getattr(error, "reason", error)), path)
     try:
         return read(json.loads(text))
     except (ValueError, LookupError, TypeError):
         stop(200, text[:2000], path)
+until_embedder, until_language_model = given["patience"]
 size = post("/embeddings", {
-    "model": given["embedder_model"], "input": ["a"], "encoding_format": "float",
-    **({"dimensions": given["embedder_dimensions"]} if given["send_dimensions"] else {})},
+    "model": given["embedder_model"], "input": ["a"], "encoding_format": "float"},
+    {"dimensions": given["embedder_dimensions"]}, "dimension", until_embedder,
     lambda answer: len(answer["data"][0]["embedding"]))
-post("/chat/completions", {
-    "model": given["language_model"], "messages": [{"role": "user", "content": "a"}]},
-    lambda answer: answer["choices"][0])
+if given["provider"] == "openai":
+    post("/responses", {"model": given["language_model"], "input": "a"},
+        {"max_output_tokens": 16}, "max_output_tokens", until_language_model,
+        lambda answer: answer["output"])
+else:
+    post("/chat/completions", {
+        "model": given["language_model"], "messages": [{"role": "user", "content": "a"}]},
+        {"max_tokens": 8}, "max_tokens", until_language_model,
+        lambda answer: answer["choices"][0])
 print(json.dumps({"status": 200, "size": size}))
 """
 
@@ -103,7 +121,7 @@ def check_model(
             **model,
             "base_url": model["base_url"] or _OPENAI_URL,
             "api_key": secrets["model_api_key"] or "EMPTY",
-            "send_dimensions": model["provider"] != "openai_compatible",
+            "patience": _PATIENCE,
         }
         script, judge, at = _SCRIPT, _judge, f" at {request['base_url']}"
     remembered = state.path("checked", "model-" + sha256(canonical_json(request))[:32])
@@ -174,7 +192,9 @@ def _remove_requests(state: NodeState) -> None:
 
 def _judge(tenant: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
     status, text = answer.get("status"), str(answer.get("text", ""))[:300]
-    where = request["base_url"].rstrip("/") + str(answer.get("path", ""))
+    path = str(answer.get("path", ""))
+    where = request["base_url"].rstrip("/") + path
+    kind = "embedder_model" if path == "/embeddings" else "language_model"
     if status == 200 and "size" not in answer:
         raise VariableError(
             tenant,
@@ -190,6 +210,13 @@ def _judge(tenant: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -
             "platform_model_api_key",
             f"is refused by {where} ({status}): give a key that is valid there. {text}".rstrip(),
         )
+    if status == 0 and "seconds" in answer:
+        raise VariableError(
+            tenant,
+            f"platform_{kind}",
+            f"is {request[kind]}, for which {where} did not answer within {answer['seconds']} s: "
+            "have it loaded there, or name a faster one, and run this again",
+        )
     if status == 0:
         raise VariableError(
             tenant,
@@ -197,5 +224,9 @@ def _judge(tenant: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -
             f"{where} cannot be reached from a tenant's network: {text}. A server on the node or "
             "in its LAN must be listed in platform_model_endpoints",
         )
-    variable = "platform_language_model" if "/chat/" in where else "platform_embedder_model"
-    raise VariableError(tenant, variable, f"{where} answers {status}: {text}")
+    if status in (404, 405, 501) and path == "/responses":
+        text = text.rstrip(".") + (
+            ". The server asks OpenAI there: for a gateway that has chat completions alone, set "
+            "platform_model_provider to openai_compatible"
+        )
+    raise VariableError(tenant, f"platform_{kind}", f"{where} answers {status}: {text}")

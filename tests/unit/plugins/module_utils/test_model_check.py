@@ -9,8 +9,10 @@ import ssl
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import pytest
+from ansible_collections.memcloud.memmachine.plugins.module_utils import _model_check
 from ansible_collections.memcloud.memmachine.plugins.module_utils._certificates import (
     ensure_ca,
     ensure_leaf,
@@ -116,16 +118,20 @@ def test_a_refusal_names_the_variable(check, tmp_path, answer, variable, words):
 KEY = "sk-secret-of-the-model"
 VECTOR = json.dumps({"data": [{"embedding": [0.5] * 768}]})
 CHAT = json.dumps({"choices": [{"message": {"content": "b"}}]})
+RESPONSE = json.dumps({"output": [], "status": "incomplete"})
 
 
 class Provider(http.server.BaseHTTPRequestHandler):
-    """A model provider whose answer to each path is told."""
+    """A model provider whose answer to each path is told, or found by a function of the request."""
 
-    answers: dict[str, tuple[int, str]] = {}
+    answers: dict[str, Any] = {}
+    asked: list[tuple[str, dict[str, Any]]] = []
 
     def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        status, text = self.answers[self.path]
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.asked.append((self.path.removeprefix("/v1"), body))
+        answer = self.answers.get(self.path, (404, "no such path"))
+        status, text = answer(body) if callable(answer) else answer
         if self.headers["Authorization"] != f"Bearer {KEY}":
             status, text = 500, "the key did not arrive"
         self.send_response(status)
@@ -160,6 +166,7 @@ def provider(monkeypatch):
     """Its address, until the end of the test."""
     answers = {"/v1/embeddings": (200, VECTOR), "/v1/chat/completions": (200, CHAT)}
     monkeypatch.setattr(Provider, "answers", answers)
+    monkeypatch.setattr(Provider, "asked", [])
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
@@ -171,10 +178,10 @@ def url_of(server, scheme="http"):
     return f"{scheme}://127.0.0.1:{server.server_address[1]}/v1"
 
 
-def refusal(check, url):
+def refusal(check, url, **variables):
     """The variable and the words of what the check says of a provider."""
     with pytest.raises(VariableError) as caught:
-        check(Interpreter(), platform_model_base_url=url)
+        check(Interpreter(), platform_model_base_url=url, **variables)
     assert KEY not in str(caught.value)
     return caught.value.variable, caught.value.message
 
@@ -239,6 +246,85 @@ def test_what_a_real_provider_answers(check, provider, path, status, text, varia
     provider.RequestHandlerClass.answers["/v1" + path] = (status, text)
     url = url_of(provider)
     assert refusal(check, url) == (variable, words.format(url=url))
+
+
+def vectors(body):
+    """As many numbers as are asked for, or as the model has."""
+    return 200, json.dumps({"data": [{"embedding": [0.5] * body.get("dimensions", 3072)}]})
+
+
+def without(name, words, answer):
+    """A provider that refuses one member of a request in words of its own."""
+    return lambda body: (400, words) if name in body else (200, answer)
+
+
+@pytest.mark.parametrize("name", ["openai", "openai_compatible"])
+@pytest.mark.parametrize(
+    "answer",
+    [vectors, without("dimensions", "This model does not support specifying Dimensions.", VECTOR)],
+)
+def test_dimensions_are_asked_for_as_the_server_does(check, provider, name, answer):
+    provider.RequestHandlerClass.answers["/v1/embeddings"] = answer
+    provider.RequestHandlerClass.answers["/v1/responses"] = (200, RESPONSE)
+    check(
+        Interpreter(),
+        platform_model_base_url=url_of(provider),
+        platform_model_provider=name,
+    )
+
+
+def test_another_refusal_of_the_dimensions_request_is_told(check, provider):
+    answers = provider.RequestHandlerClass.answers
+    answers["/v1/embeddings"] = without("dimensions", "no such model", VECTOR)
+    assert refusal(check, url_of(provider))[0] == "platform_embedder_model"
+
+
+def test_openai_is_asked_where_the_server_will_ask_it(check, provider):
+    asked, url = provider.RequestHandlerClass.asked, url_of(provider)
+    provider.RequestHandlerClass.answers["/v1/responses"] = (200, RESPONSE)
+    check(Interpreter(), platform_model_base_url=url, platform_model_provider="openai")
+    assert [path for path, _body in asked] == ["/embeddings", "/responses"]
+    assert asked[-1][1] == {"model": "chat", "input": "a", "max_output_tokens": 16}
+
+
+def test_a_gateway_without_responses_is_none_for_openai(check, provider):
+    url = url_of(provider)
+    assert refusal(check, url, platform_model_provider="openai") == (
+        "platform_language_model",
+        f"{url}/responses answers 404: no such path. The server asks OpenAI there: for a gateway "
+        "that has chat completions alone, set platform_model_provider to openai_compatible",
+    )
+
+
+def test_a_chat_model_is_asked_for_few_words(check, provider):
+    asked = provider.RequestHandlerClass.asked
+    answers = provider.RequestHandlerClass.answers
+    words = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+    answers["/v1/chat/completions"] = without("max_tokens", words, CHAT)
+    check(Interpreter(), platform_model_base_url=url_of(provider))
+    chats = [body for path, body in asked if path == "/chat/completions"]
+    assert [body.get("max_tokens") for body in chats] == [8, None]
+
+
+def test_a_model_that_is_slow_is_not_taken_for_out_of_reach(check, provider, monkeypatch):
+    left = threading.Event()
+
+    def slow(body):
+        left.wait(60)
+        return 200, CHAT
+
+    provider.RequestHandlerClass.answers["/v1/chat/completions"] = slow
+    monkeypatch.setattr(_model_check, "_PATIENCE", (60, 1))
+    url = url_of(provider)
+    try:
+        variable, words = refusal(check, url)
+    finally:
+        left.set()
+    assert variable == "platform_language_model"
+    assert words == (
+        f"is chat, for which {url}/chat/completions did not answer within 1 s: have it loaded "
+        "there, or name a faster one, and run this again"
+    )
 
 
 def test_nobody_listens(check, provider):
