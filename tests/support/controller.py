@@ -5,12 +5,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 TOP = Path(__file__).parents[2]
+DF = """#!%s
+import json, sys
+for begin, (free, mounted) in json.loads(%r).items():
+    if sys.argv[-1].startswith(begin):
+        print("Avail Mounted on")
+        print(free * 1024**2, mounted)
+        break
+"""
 
 
 def play(*words: Path | str, cwd: Path = TOP, **environment: str) -> tuple[int, str]:
@@ -31,3 +40,12 @@ def play(*words: Path | str, cwd: Path = TOP, **environment: str) -> tuple[int, 
         check=False,
     )
     return done.returncode, done.stdout + done.stderr
+
+
+def path_with_df(directory: Path, free: dict[str, tuple[int, str]]) -> str:
+    """A PATH whose df knows what is free (MiB) and where it is mounted, by the begin of a place."""
+    program = directory / "bin/df"
+    program.parent.mkdir()
+    program.write_text(DF % (sys.executable, json.dumps(free)))
+    program.chmod(0o755)
+    return f"{program.parent}:{os.environ['PATH']}"

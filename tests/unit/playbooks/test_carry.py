@@ -9,7 +9,9 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 from support import controller
 
@@ -19,6 +21,11 @@ NAME = "acme-01234567"
 
 
 def carry(directory: Path, there: Path, here: Path) -> None:
+    code, output = try_to_carry(directory, there, here)
+    assert code == 0, output
+
+
+def try_to_carry(directory: Path, there: Path, here: Path, **environment: str) -> tuple[int, str]:
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     hosts = dict.fromkeys(("acme", "old", "new"), local)
     (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
@@ -37,8 +44,9 @@ def carry(directory: Path, there: Path, here: Path) -> None:
         "memcloud_point": "feedf00d",
     }
     given = ("-i", "hosts.yml", "carry.yml", "-e", json.dumps(told))
-    code, output = controller.play(*given, cwd=directory, TMPDIR=str(directory))
-    assert code == 0, output
+    temporary = {"TMPDIR": str(directory), **environment}
+    code, output = controller.play(*given, cwd=directory, **temporary)
+    return code, " ".join(output.split())
 
 
 def repository(folder: Path, *points: str) -> Path:
@@ -78,3 +86,45 @@ def test_a_folder_that_both_nodes_share_is_left_alone(tmp_path: Path) -> None:
     carry(tmp_path, shared, shared)
     after = (shared / NAME / "snapshots/feedf00dcafe").stat()
     assert (after.st_ino, after.st_ctime_ns) == (before.st_ino, before.st_ctime_ns)
+
+
+@pytest.mark.parametrize(
+    ("free", "lacking"),
+    [
+        ({}, ""),
+        ({"there": 512}, "{top}/there on old has 512 MiB free and needs 514"),
+        ({"controller": 1}, "{top}/controller on the controller has 1 MiB free and needs 514"),
+        # Packed and unpacked.
+        ({"": 1026}, "{top}/here on new has 1026 MiB free and needs 1027"),
+        ({"": 514, "home": (514, "/home")}, ""),
+        (
+            {"": 1026, "home": (9, "/home")},
+            "the home directory on new has 9 MiB free and needs 514",
+        ),
+    ],
+)
+def test_there_must_be_room_on_the_way(tmp_path: Path, free: dict[str, Any], lacking: str) -> None:
+    (repository(tmp_path / "there", "feedf00dcafe") / "large").write_bytes(bytes(1024**2))
+    (tmp_path / "controller").mkdir()
+    places = {
+        f"{tmp_path}/there": (free.get("there", 9999), "/there"),
+        f"{tmp_path}/controller": (free.get("controller", 9999), "/controller"),
+        str(tmp_path): (free.get("", 9999), "/"),
+        "": free.get("home", (free.get("", 9999), "/")),
+    }
+    code, output = try_to_carry(
+        tmp_path,
+        tmp_path / "there",
+        tmp_path / "here",
+        PATH=controller.path_with_df(tmp_path, places),
+        TMPDIR=str(tmp_path / "controller"),
+    )
+    assert (code == 0) == (not lacking), output
+    if lacking:
+        assert (
+            "acme: its restore points have no room on their way to new: "
+            f"{lacking.format(top=tmp_path)}. Make room there and run this again."
+        ) in output
+        assert not (tmp_path / "here").exists()
+    assert os.listdir(tmp_path / "there") == [NAME]
+    assert list((tmp_path / "controller").glob("memcloud-move-*")) == []

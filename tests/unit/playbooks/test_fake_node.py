@@ -269,6 +269,26 @@ def test_a_tenant_that_never_ran_moves_by_its_entry_alone(world: World) -> None:
     assert [what for what, _names in world.calls()] == ["tenant_plan", "depart", "tenant_plan"]
 
 
+def test_a_tenant_goes_on_where_a_move_lacks_room(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = world.directory / "data/mc/backups/acme-01234567/snapshots"
+    points.mkdir(parents=True)
+    (points / "feedf00d").write_text("")
+    # Both nodes are this machine, and have folders of their own all the same.
+    (world.directory / "inventory/host_vars/node2.yml").write_text(
+        yaml.safe_dump({"platform_data_dir": str(world.directory / "other/mc")})
+    )
+    nothing = {"": (0, "/")}
+    monkeypatch.setenv("PATH", controller.path_with_df(world.directory, nothing))
+    words = ("-e", "tenant=acme", "-e", "node=node2")
+    status, output = world.play("playbooks/move_tenant.yml", *words, tenant_plan={})
+    assert status != 0
+    assert "acme: its restore points have no room on their way to node2" in output
+    assert world.calls() == [["tenant_plan", ["acme"]]]
+    assert world.entry("acme")["tenant_node"] == "node1"
+
+
 def test_an_import_says_what_it_would_do(world: World) -> None:
     archive = world.directory / "acme.tar.gz"
     archive.write_text("")
