@@ -257,21 +257,23 @@ def test_a_move_says_what_it_would_do(world: World) -> None:
 
 
 def test_a_tenant_that_never_ran_moves_by_its_entry_alone(world: World) -> None:
+    world.set_up_node2()
     departed = {"acme": {"changed": True, "message": "never ran"}}
     status, output = world.play(
         "playbooks/move_tenant.yml",
         *("-e", "tenant=acme", "-e", "node=node2"),
-        tenant_plan={},
-        depart=departed,
+        **{"node2 tenant_plan": {}, "depart": departed, "tenant_plan": {}},
     )
     assert status == 0, output
     assert world.entry("acme")["tenant_node"] == "node2"
-    assert [what for what, _names in world.calls()] == ["tenant_plan", "depart", "tenant_plan"]
+    whats = [what for what, _names in world.calls()]
+    assert whats == ["node2 tenant_plan", "depart", "tenant_plan"]
 
 
 def test_a_tenant_goes_on_where_a_move_lacks_room(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    world.set_up_node2()
     points = world.directory / "data/mc/backups/acme-01234567/snapshots"
     points.mkdir(parents=True)
     (points / "feedf00d").write_text("")
@@ -282,10 +284,10 @@ def test_a_tenant_goes_on_where_a_move_lacks_room(
     nothing = {"": (0, "/")}
     monkeypatch.setenv("PATH", controller.path_with_df(world.directory, nothing))
     words = ("-e", "tenant=acme", "-e", "node=node2")
-    status, output = world.play("playbooks/move_tenant.yml", *words, tenant_plan={})
+    status, output = world.play("playbooks/move_tenant.yml", *words, **{"node2 tenant_plan": {}})
     assert status != 0
     assert "acme: its restore points have no room on their way to node2" in output
-    assert world.calls() == [["tenant_plan", ["acme"]]]
+    assert world.calls() == [["node2 tenant_plan", ["acme"]]]
     assert world.entry("acme")["tenant_node"] == "node1"
 
 
