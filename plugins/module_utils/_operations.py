@@ -19,7 +19,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._operation imp
     Operation,
     operate,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._restore import Restore
+from ansible_collections.memcloud.memmachine.plugins.module_utils._restore import (
+    PlanRestore,
+    Restore,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._sleep import Sleep
 from ansible_collections.memcloud.memmachine.plugins.module_utils._transfer import (
     Export,
@@ -40,6 +43,7 @@ _ALL: tuple[Operation, ...] = (
     Depart(),
     Export(),
     Import(),
+    PlanRestore(),
     PlanRollback(),
     PlanUpdate(),
     Reembed(),

@@ -100,6 +100,22 @@ def fetch(job: Job, repository: Repository, point: str, manifest: Mapping[str, A
     return directory
 
 
+class PlanRestore(Operation):
+    """Says whether the node has the server that a restore goes to, and changes nothing."""
+
+    name = "restore_plan"
+    marks = False
+    looks = True
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """C(missing) when the node has no image of it."""
+        version = job.tenant["version"]
+        if _has_server(job):
+            return {"message": f"MemMachine {version} is on the node"}
+        words = f"image of MemMachine {version} is not on the node yet"
+        return {"missing": version, "message": words}
+
+
 class Restore(Operation):
     """Brings a tenant to what a restore point holds."""
 
@@ -119,12 +135,13 @@ class Restore(Operation):
                     "-e force=true if it shall, or restore into another tenant. Nothing was "
                     "touched"
                 )
-        images, version = job.node.facts(job.tenant, job.record, 0).images, job.tenant["version"]
-        if job.node.image_id(images.get("memmachine", MISSING_IMAGE)) is None:
+        if not _has_server(job):
+            version = job.tenant["version"]
             raise MemcloudError(
                 f"{job.name}: its node has no image of MemMachine {version}: run restore_tenant "
                 f"with -e version={version}, which builds it. Nothing was touched"
             )
+        images = job.node.facts(job.tenant, job.record, 0).images
         job.node.try_first({**job.tenant, "images": images}, job.secrets)
 
     def run(self, job: Job) -> dict[str, Any]:
@@ -176,6 +193,11 @@ class Restore(Operation):
             "message": f"{total(counts)} memories of {manifest['tenant']} as of "
             f"{manifest['taken']} (restore point {point}), all counts and contents as they were",
         }
+
+
+def _has_server(job: Job) -> bool:
+    images = job.node.facts(job.tenant, job.record, 0).images
+    return job.node.image_id(images.get("memmachine", MISSING_IMAGE)) is not None
 
 
 def stored_memories(job: Job) -> int:

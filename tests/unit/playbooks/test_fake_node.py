@@ -168,16 +168,17 @@ def test_entries_that_were_not_written_are_put_back_for_all(world: World) -> Non
 KILLED = {"recorded": {"version": "0.3.9", "embedder": {"model": "small", "dimensions": 384}}}
 
 
-@pytest.mark.parametrize("operation", ["update", "rollback"])
+@pytest.mark.parametrize("operation", ["update", "rollback", "restore"])
 def test_an_entry_that_a_killed_run_wrote_names_again_what_the_node_has(
     world: World, operation: str
 ) -> None:
     world.entry("acme", tenant_version="0.4.0")
-    version = ("-e", "version=0.4.0") if operation == "update" else ()
+    version = ("-e", "version=0.4.0") if operation != "rollback" else ()
     failed = {"acme": {"error": "acme: no", **KILLED}}
     answers = {
         "update_plan": {"acme": {"message": "has an unfinished update", "from": "0.3.9"}},
         "rollback_plan": {"acme": {"message": "has an unfinished rollback", "version": "0.4.0"}},
+        "restore_plan": {"acme": {"message": "has an unfinished restore"}},
         operation: failed,
     }
     playbook = f"playbooks/{operation}_tenant.yml"
@@ -234,17 +235,40 @@ def test_an_image_that_cannot_be_built_stops_those_that_want_it(world: World) ->
 
 def test_a_restore_into_another_version_begins_with_its_image(world: World) -> None:
     """The node of this test cannot build one."""
-    words = ("-e", "tenant=acme", "-e", "version=0.3.9", "-e", "force=true")
-    status, output = world.play("playbooks/restore_tenant.yml", *words, restore={})
+    words = ("playbooks/restore_tenant.yml", "-e", "tenant=acme", "-e", "version=0.3.9")
+    missing = {"acme": {"missing": "0.3.9", "message": "is not on the node yet"}}
+    status, output = world.play(*words, restore_plan=missing, restore={})
     assert status != 0
     assert "Have the image of each MemMachine version" in output
-    assert world.calls() == []
+    assert world.calls() == [["restore_plan", ["acme"]]]
     assert "tenant_version" not in world.entry("acme")
+    there = {"acme": {"message": "is on the node"}}
     done = {"acme": {"changed": True, "message": "2 memories"}}
-    status, output = world.play("playbooks/restore_tenant.yml", *words[:2], restore=done)
+    status, output = world.play(*words, restore_plan=there, restore=done)
     assert status == 0, output
     assert "Have the image of each MemMachine version" not in output
-    assert world.calls() == [["restore", ["acme"]]]
+    assert world.calls()[-1] == ["restore", ["acme"]]
+    assert world.entry("acme")["tenant_version"] == "0.3.9"
+
+
+@pytest.mark.parametrize("before", [None, "0.4.0"])
+def test_a_restore_that_is_refused_leaves_the_version_of_the_entry(
+    world: World, before: str | None
+) -> None:
+    if before:
+        world.entry("acme", tenant_version=before)
+    words = ("-e", "tenant=acme", "-e", "version=0.3.9")
+    there, refused = {"message": "is on the node"}, {"error": "acme: has 2 memories"}
+    recorded = {"version": "0.4.0"}
+    status, output = world.play(
+        "playbooks/restore_tenant.yml",
+        *words,
+        restore_plan={"acme": there},
+        restore={"acme": {**refused, "recorded": recorded}},
+    )
+    assert status != 0 and "acme: has 2 memories" in output
+    assert "Put the version back into the entry" in output
+    assert world.entry("acme").get("tenant_version") == before
 
 
 def test_a_move_says_what_it_would_do(world: World) -> None:

@@ -179,7 +179,7 @@ def test_playbooks_of_one_run_may_take_different_variables(inventory: Path, tmp_
 
 
 @pytest.mark.parametrize(("tenant", "before"), [("acme", None), ("globex", "0.4.0")])
-def test_a_restore_that_is_refused_leaves_the_version_of_the_entry(
+def test_a_restore_on_a_node_that_does_not_answer_leaves_the_version_of_the_entry(
     inventory: Path, tenant: str, before: str | None
 ) -> None:
     entry = inventory / "host_vars" / f"{tenant}.yml"
@@ -188,7 +188,6 @@ def test_a_restore_that_is_refused_leaves_the_version_of_the_entry(
     status, output = play(inventory, *words)
     assert status != 0
     assert f"{tenant}: node {kept['tenant_node']}: " in output
-    assert "Put the version back into the entry" in output
     assert yaml.safe_load(entry.read_text()) == kept
     assert kept.get("tenant_version") == before
 

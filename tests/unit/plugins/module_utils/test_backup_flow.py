@@ -474,6 +474,14 @@ def test_a_server_that_could_not_start_is_found_before_anything_is_fetched_or_st
     assert "operation" not in world.record("acme")
 
 
+def test_a_server_that_is_not_there_is_asked_for_before_a_restore(world):
+    before = world.record("acme")
+    assert "missing" not in act(world, _restore.PlanRestore())
+    answer = act(world, _restore.PlanRestore(), entry={"tenant_version": "0.3.9"})
+    assert (answer["missing"], answer["changed"]) == ("0.3.9", False)
+    assert names(world) == [] and world.record("acme") == before
+
+
 def test_counts_that_differ_leave_the_tenant_as_it_was(world, monkeypatch):
     act(world, _backup.Backup())
     monkeypatch.setattr(FakeSession, "counted", {"episodes": {}, "semantic": {}})
