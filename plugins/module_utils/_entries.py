@@ -159,12 +159,12 @@ def _load_file(path: str, decrypt: Callable[[str], str | bytes] | None) -> dict[
         # Ansible's own kind of text, which carries marks, is not taken by the YAML library.
         text = decrypted.encode() if isinstance(decrypted, str) else decrypted
     try:
-        values = yaml.load(text, Loader=_loader())
+        values = yaml.load(text, Loader=yaml_loader())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise MemcloudError(f"{path}{where} is no valid YAML: {error.problem}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise MemcloudError(f"{path} is no valid YAML: {error}") from error
     if values is None:
         return {}
@@ -176,13 +176,22 @@ def _load_file(path: str, decrypt: Callable[[str], str | bytes] | None) -> dict[
 _LOADERS: list[Any] = []
 
 
-def _loader() -> Any:
+def yaml_loader() -> Any:
     """A safe loader that takes Ansible's own tags (!vault, !unsafe) as opaque values."""
     if not _LOADERS:
         import yaml
 
         class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-            pass
+            def construct_object(self, node: Any, deep: bool = False) -> Any:
+                try:
+                    return super().construct_object(node, deep)
+                except (ValueError, LookupError, AttributeError, TypeError) as error:
+                    # Of 2026-11-31, 0x_ or !!bool abc; the library lets them through as they are.
+                    kind = node.tag.rpartition(":")[2]
+                    problem = f"no valid {kind}: correct it, or quote it if it is a text"
+                    raise yaml.constructor.ConstructorError(
+                        None, None, problem, node.start_mark
+                    ) from error
 
         Loader.add_multi_constructor("!", lambda _loader, _suffix, _node: None)
         _LOADERS.append(Loader)

@@ -13,6 +13,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 
 from ansible.module_utils.urls import open_url
+from ansible_collections.memcloud.memmachine.plugins.module_utils._entries import yaml_loader
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_writer import (
     Change,
@@ -134,8 +135,8 @@ class AwxWriter:
         import yaml
 
         try:
-            variables = yaml.safe_load(text or "{}")
-        except yaml.YAMLError as error:
+            variables = yaml.load(text or "{}", Loader=yaml_loader())
+        except (yaml.YAMLError, RecursionError) as error:
             raise MemcloudError(f"{name}: its variables in AWX are no valid YAML") from error
         return variables if isinstance(variables, dict) else {}
 

@@ -215,6 +215,18 @@ def test_a_limit_of_nodes_alone_is_told_of_their_tenants(
     assert "-l at_node1 for those of node1" in output
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("backup_tenant",), ("deploy_tenant",), ("doctor",), ("update_tenant", "-e", "tenant=all")],
+)
+def test_an_inventory_whose_tenants_cannot_be_read_stops_the_run(
+    inventory: Path, words: tuple[str, ...]
+) -> None:
+    (inventory / "tenants.yml").write_text("plugin: memcloud.memmachine.tenants: [\n")
+    output = refused(inventory, f"playbooks/{words[0]}.yml", *words[1:])
+    assert "There is no group tenants in the inventory; nothing was touched." in output
+
+
 def test_a_limit_does_not_leave_out_who_writes_the_entry(inventory: Path) -> None:
     words = ("playbooks/create_tenant.yml", "-e", "tenant=initech", "-e", "node=node1")
     output = refused(inventory, *words, "-l", "node1")

@@ -101,12 +101,13 @@ def test_a_broken_entry_is_left_out_and_told(
             host_vars__acme_DOT_yml="tenant_uid: '1'\n",
             host_vars__twin_DOT_yml="tenant_uid: '1'\n",
             host_vars__broken_DOT_yml="a: [\n",
+            host_vars__mistyped_DOT_yml="tenant_api_keys: [{expires: 2026-11-31}]\n",
             host_vars__locked_DOT_yml="$ANSIBLE_VAULT;1.1;AES256\n6161\n",
         )
     )
     assert run.groups()["tenants"] == ["acme", "twin"]
     problems = run.task_vars("acme")["memcloud_entry_problems"]
-    assert sorted(problems) == ["acme", "broken", "locked", "twin"]
+    assert sorted(problems) == ["acme", "broken", "locked", "mistyped", "twin"]
     assert "broken.yml:2:1 is no valid YAML" in problems["broken"]
     assert "cannot be decrypted" in problems["locked"]
     assert "that of twin too" in problems["acme"]

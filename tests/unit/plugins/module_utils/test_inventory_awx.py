@@ -198,6 +198,7 @@ def test_broken_variables_in_awx_are_told(awx: tuple[Awx, str]) -> None:
     fake, url = awx
     writer = AwxWriter(url, TOKEN, "7")
     writer.apply(Request("acme", {"tenant_uid": "u1"}))
-    fake.hosts[1]["variables"] = "a: ["
-    with pytest.raises(MemcloudError, match="no valid YAML"):
-        writer.read("acme")
+    for broken in ("a: [", "expires: 2026-11-31"):
+        fake.hosts[1]["variables"] = broken
+        with pytest.raises(MemcloudError, match="no valid YAML"):
+            writer.read("acme")
