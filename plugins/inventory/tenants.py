@@ -41,10 +41,10 @@ plugin: memcloud.memmachine.tenants
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible.errors import AnsibleError, AnsibleParserError
+from ansible.errors import AnsibleParserError
 from ansible.inventory.group import to_safe_group_name
 from ansible.plugins.inventory import BaseInventoryPlugin
 from ansible.template import trust_as_template
@@ -57,6 +57,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._entries impor
     load_entries,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._vaulted import decrypter
 
 _GROUP = "tenants"
 _INCOMPLETE = "tenants_incomplete"
@@ -95,9 +96,10 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
         self._read_config_data(path)
         directory = os.path.dirname(os.path.abspath(path))
         nodes = self._nodes()
+        decrypt = decrypter(loader)
         try:
-            entries = load_entries(self._entries_of_tenants(directory, nodes), self._decrypt)
-            usual = self._usual_values(directory)
+            entries = load_entries(self._entries_of_tenants(directory, nodes), decrypt)
+            usual = self._usual_values(directory, decrypt)
         except MemcloudError as error:
             raise AnsibleParserError(str(error)) from error
         for name, problem in entries.problems.items():
@@ -118,18 +120,12 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
         entries = find_entries(os.path.join(directory, "host_vars"))
         return [entry for entry in entries if entry.name not in others]
 
-    def _decrypt(self, path: str) -> str:
-        try:
-            return str.__str__(self.loader.get_text_file_contents(path))
-        except AnsibleError as error:
-            raise MemcloudError(f"{path} cannot be decrypted: {error}") from error
-
-    def _usual_values(self, directory: str) -> dict[str, Any]:
+    def _usual_values(self, directory: str, decrypt: Callable[[str], str]) -> dict[str, Any]:
         """What group_vars give to entries without it: node, tier, domain."""
         group_vars = os.path.join(directory, "group_vars")
         found = load_entries(
             (entry for entry in find_entries(group_vars) if entry.name in ("all", _GROUP)),
-            self._decrypt,
+            decrypt,
         )
         usual = {"tenant_tier": _DEFAULT_TIER}
         for name in ("all", _GROUP):

@@ -16,7 +16,7 @@ from typing import Any
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 
 EXTENSIONS = (".yml", ".yaml", ".json")
-_VAULT = b"$ANSIBLE_VAULT"
+VAULT = "$ANSIBLE_VAULT"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def load_entry(entry: Entry, decrypt: Callable[[str], str | bytes] | None = None
     """The variables of one entry as written: templates and vaulted values are not resolved."""
     variables: dict[str, Any] = {}
     for path in entry.files:
-        variables.update(_load_file(path, decrypt))
+        variables.update(load_file(path, decrypt))
     return variables
 
 
@@ -143,7 +143,8 @@ def _files_below(directory: str) -> list[str]:
     return files
 
 
-def _load_file(path: str, decrypt: Callable[[str], str | bytes] | None) -> dict[str, Any]:
+def load_file(path: str, decrypt: Callable[[str], str | bytes] | None) -> dict[str, Any]:
+    """The variables of one file of an entry, as `load_entry` has them."""
     # Not at the top: for the controller only, and a node need not have PyYAML.
     import yaml
 
@@ -152,7 +153,7 @@ def _load_file(path: str, decrypt: Callable[[str], str | bytes] | None) -> dict[
             text = file.read()
     except OSError as error:
         raise MemcloudError(f"{path} cannot be read: {error.strerror}") from error
-    if text[: len(_VAULT)] == _VAULT:
+    if text.startswith(VAULT.encode()):
         if decrypt is None:
             raise MemcloudError(f"{path} is encrypted and no vault secret is at hand")
         decrypted = decrypt(path)

@@ -16,7 +16,7 @@ import os
 import random
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
@@ -36,16 +36,23 @@ class GitWriter:
 
     :param branch: the remote branch; empty for the one that is checked out.
     :param author: author of the commits, as "Name <address>".
+    :param decrypt: as that of `FileWriter`.
     """
 
     def __init__(
-        self, inventory_dir: str, remote: str = "origin", branch: str = "", author: str = ""
+        self,
+        inventory_dir: str,
+        remote: str = "origin",
+        branch: str = "",
+        author: str = "",
+        decrypt: Callable[[str], str | bytes] | None = None,
     ) -> None:
         self._inventory_dir = os.path.realpath(inventory_dir)
         self._remote = remote
         self._branch_given = branch
         self._author = author or "memcloud <memcloud@localhost>"
-        self._local = FileWriter(inventory_dir)
+        self._decrypt = decrypt
+        self._local = FileWriter(inventory_dir, decrypt)
 
     def check(self) -> None:
         """A push that changes nothing shows whether there is somewhere to push to."""
@@ -62,7 +69,7 @@ class GitWriter:
     def read(self, name: str) -> dict[str, Any] | None:
         root = self._root()
         with self._locked(root), self._worktree(root, self._fetch(root)) as directory:
-            return FileWriter(self._inventory_in(root, directory)).read(name)
+            return self._writer_in(root, directory).read(name)
 
     def apply(self, request: Request, *, dry_run: bool = False) -> Change:
         root = self._root()
@@ -77,7 +84,7 @@ class GitWriter:
     def _apply_in(
         self, root: str, directory: str, tip: str, request: Request, *, dry_run: bool
     ) -> Change:
-        writer = FileWriter(self._inventory_in(root, directory))
+        writer = self._writer_in(root, directory)
         for attempt in range(_ATTEMPTS):
             if attempt:
                 time.sleep(random.uniform(0, min(2.0, 0.1 * 2**attempt)))
@@ -153,8 +160,9 @@ class GitWriter:
             raise self._cannot("fetched from", fetched)
         return self._must(root, "rev-parse", "FETCH_HEAD").stdout.strip()
 
-    def _inventory_in(self, root: str, directory: str) -> str:
-        return os.path.join(os.path.realpath(directory), os.path.relpath(self._inventory_dir, root))
+    def _writer_in(self, root: str, directory: str) -> FileWriter:
+        inventory = os.path.relpath(self._inventory_dir, root)
+        return FileWriter(os.path.join(os.path.realpath(directory), inventory), self._decrypt)
 
     @contextlib.contextmanager
     def _worktree(self, root: str, commit: str) -> Iterator[str]:

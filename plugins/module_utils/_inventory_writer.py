@@ -16,15 +16,16 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._entries import (
     EXTENSIONS,
+    VAULT,
     Entry,
     find_entries,
-    load_entry,
+    load_file,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
@@ -97,17 +98,26 @@ class Writer(Protocol):
         """Raise if a change could not be written, before anything is touched."""
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """The variables of an entry as written, None where there is none."""
+        """The variables of an entry as written, None where there is none.
+
+        What is vaulted has no value here: what is read may be shown.
+        """
 
     def apply(self, request: Request, *, dry_run: bool = False) -> Change:
         """Make a change, or only say what it would be."""
 
 
 class FileWriter:
-    """Entries as files beside the inventory."""
+    """Entries as files beside the inventory.
 
-    def __init__(self, inventory_dir: str) -> None:
+    :param decrypt: returns the text of a file that is encrypted as a whole.
+    """
+
+    def __init__(
+        self, inventory_dir: str, decrypt: Callable[[str], str | bytes] | None = None
+    ) -> None:
         self._directory = os.path.join(inventory_dir, "host_vars")
+        self._decrypt = decrypt
 
     def check(self) -> None:
         directory = self._directory
@@ -121,7 +131,13 @@ class FileWriter:
 
     def read(self, name: str) -> dict[str, Any] | None:
         entry = self._entry(name)
-        return None if entry is None else load_entry(entry)
+        if entry is None:
+            return None
+        variables: dict[str, Any] = {}
+        for file in entry.files:
+            values = load_file(file, self._decrypt)
+            variables.update(dict.fromkeys(values) if _is_encrypted(file) else values)
+        return variables
 
     def apply(self, request: Request, *, dry_run: bool = False) -> Change:
         if dry_run and not os.path.isdir(self._directory):
@@ -138,7 +154,7 @@ class FileWriter:
             return entry.path
         for file in entry.files:
             with contextlib.suppress(MemcloudError):
-                if "tenant_uid" in load_entry(Entry(name, file, (file,))):
+                if "tenant_uid" in load_file(file, self._decrypt):
                     return file
         return os.path.join(entry.path, "tenant.yml")
 
@@ -188,7 +204,7 @@ def edit_yaml(
     text: str | None, variables: Mapping[str, Any], remove: Collection[str], path: str
 ) -> str:
     """The text with some variables set and others removed; comments and order stay."""
-    if text is not None and text.startswith("$ANSIBLE_VAULT"):
+    if text is not None and text.startswith(VAULT):
         raise MemcloudError(
             f"{path} is encrypted as a whole and is not changed. Keep secrets in a file of their "
             "own: make it a folder, with tenant.yml for the tenant and vault.yml for secrets."
@@ -274,6 +290,8 @@ def shown(text: str | None, path: str) -> str:
     """The text for a diff: values of secret variables are masked, hashes are not."""
     if not text:
         return ""
+    if text.startswith(VAULT):
+        return "(hidden)\n"
     lines: list[str] = []
     masking = False
     for line in text.splitlines(keepends=True):
@@ -290,6 +308,10 @@ def shown(text: str | None, path: str) -> str:
             masking = False
             lines.append(line)
     return "".join(lines)
+
+
+def _is_encrypted(path: str) -> bool:
+    return (read_text(path) or "").startswith(VAULT)
 
 
 def _update(document: Any, variables: Mapping[str, Any], remove: Collection[str]) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.inventory.host import Host
@@ -36,6 +36,7 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._placement imp
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._run_variables import (
     check_run_variables,
 )
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._vaulted import decrypter
 
 _TENANTS = "tenants"
 _NODES = "nodes"
@@ -142,7 +143,8 @@ class Controller:
             for name, value in raw.items()
             if name.startswith(("platform_git_", "platform_awx_"))
         }
-        return writer_of(platform.inventory_writer, self.inventory_dir, values)
+        decrypt = decrypter(self._hostvars._loader)
+        return writer_of(platform.inventory_writer, self.inventory_dir, values, decrypt)
 
     def keys_dir(self, platform: Platform) -> str:
         """Where answers with keys are kept."""
@@ -161,7 +163,8 @@ class Controller:
 
     def _read_entries(self) -> Mapping[str, Mapping[str, Any]]:
         directory = os.path.join(self.inventory_dir, "host_vars")
-        self._entries = load_entries(find_entries(directory)).variables
+        # Neither a hostname nor a node is a secret: what is vaulted beside them need not be known.
+        self._entries = load_entries(find_entries(directory), lambda _path: "").variables
         return self._entries
 
     def _check_hostname(self, tenant: Tenant, platform: Platform) -> None:
@@ -178,7 +181,12 @@ class Controller:
             raise VariableError(tenant.name, variable, message)
 
 
-def writer_of(kind: str, inventory_dir: str, values: Mapping[str, Any]) -> Writer:
+def writer_of(
+    kind: str,
+    inventory_dir: str,
+    values: Mapping[str, Any],
+    decrypt: Callable[[str], str] | None = None,
+) -> Writer:
     """The inventory writer of a kind, with the platform_git_* or platform_awx_* settings."""
 
     def text(name: str, default: str = "") -> str:
@@ -190,6 +198,7 @@ def writer_of(kind: str, inventory_dir: str, values: Mapping[str, Any]) -> Write
             remote=text("platform_git_remote", "origin"),
             branch=text("platform_git_branch"),
             author=text("platform_git_author"),
+            decrypt=decrypt,
         )
     if kind == "awx":
         return AwxWriter(
@@ -198,7 +207,7 @@ def writer_of(kind: str, inventory_dir: str, values: Mapping[str, Any]) -> Write
             text("platform_awx_inventory"),
             text("platform_awx_ca_file"),
         )
-    return FileWriter(inventory_dir)
+    return FileWriter(inventory_dir, decrypt)
 
 
 def timestamp() -> str:

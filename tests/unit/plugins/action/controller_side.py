@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,11 +40,14 @@ def write_inventory(directory: Path, **files: str) -> Path:
 class Run:
     """One run over an inventory, as a playbook would start it."""
 
-    def __init__(self, inventory: Path, **extra_vars: Any) -> None:
+    def __init__(
+        self, inventory: Path, *, vault_secrets: Sequence[Any] = (), **extra_vars: Any
+    ) -> None:
         # Ansible remembers for the life of a process which files there are.
         for cache in (host_group_vars.FOUND, host_group_vars.NAK):
             cache.clear()
         self.loader = DataLoader()
+        self.loader.set_vault_secrets(vault_secrets)
         self.inventory = InventoryManager(self.loader, sources=[str(inventory)])
         self.variables = VariableManager(self.loader, self.inventory)
         self.variables._extra_vars.update(extra_vars)

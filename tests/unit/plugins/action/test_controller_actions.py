@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleActionFail
+from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible_collections.memcloud.memmachine.plugins.action import (
     doctor_inputs,
     fleet_facts,
@@ -23,6 +25,7 @@ from ansible_collections.memcloud.memmachine.plugins.action import (
     tenant_answer,
     tenant_create,
     tenant_entry,
+    tenant_keys,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_awx import AwxWriter
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_git import GitWriter
@@ -37,6 +40,7 @@ from controller_side import ROOT_KEY, Run, write_inventory
 UID = "0123456789abcdef"
 ENTRY = f'tenant_uid: "{UID}"\ntenant_node: node1\n'
 TWO_NODES = "nodes: {hosts: {node1: , node2: }}\n"
+IDENTITY = ("-c", "user.name=Operator", "-c", "user.email=operator@example.com")
 
 
 def entry(inventory: Path, name: str) -> Any:
@@ -282,6 +286,42 @@ def test_what_is_deleted_or_suspended_keeps_its_state_and_takes_the_rest(tmp_pat
     assert again["kept"] and not again["changed"]
     limits = {"tenant_limits": {"burst": 50}}
     assert Run(inventory).act(tenant_entry, tenants=["globex"], variables=limits)["changed"]
+
+
+@pytest.mark.parametrize("kind", ["file", "git"])
+def test_an_entry_with_a_vaulted_file_beside_it_is_changed(tmp_path: Path, kind: str) -> None:
+    secrets = [("default", VaultSecret(b"a password"))]
+    text = VaultLib(secrets).encrypt("vault_acme_model_api_key: sk-1\n").decode()
+    inventory = write_inventory(
+        tmp_path / "inventory",
+        group_vars__tenants_DOT_yml=f"platform_inventory_writer: {kind}\n",
+        host_vars__acme__tenant_DOT_yml=ENTRY,
+        host_vars__acme__vault_DOT_yml=text,
+    )
+    if kind == "git":
+        remote = tmp_path / "remote.git"
+        for words in (
+            ("init", "-q", "--bare", "-b", "main", str(remote)),
+            ("-C", str(inventory), "init", "-q", "-b", "main"),
+            ("-C", str(inventory), "remote", "add", "origin", str(remote)),
+            ("-C", str(inventory), "add", "."),
+            ("-C", str(inventory), *IDENTITY, "commit", "-q", "-m", "Start"),
+            ("-C", str(inventory), "push", "-q", "origin", "main"),
+        ):
+            subprocess.run(["git", *words], check=True, timeout=60)
+
+    def run() -> Run:
+        return Run(inventory, vault_secrets=secrets)
+
+    result = run().act(tenant_entry, "acme", variables={"tenant_state": "suspended"})
+    assert result["tenants"] == ["acme"]
+    assert entry(inventory, "acme/tenant")["tenant_state"] == "suspended"
+    added = run().act(tenant_keys, "acme", change="add", key_name="ci")
+    assert "sk-1" not in json.dumps(added)
+    assert entry(inventory, "acme/tenant")["tenant_api_keys"][0]["name"] == "ci"
+    assert (inventory / "host_vars/acme/vault.yml").read_text() == text
+    run().act(tenant_entry, "acme", state="absent")
+    assert not (inventory / "host_vars/acme").exists()
 
 
 def test_no_entry_is_changed_unless_all_can_be(tmp_path: Path) -> None:

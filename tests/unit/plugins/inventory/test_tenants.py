@@ -118,21 +118,7 @@ def test_a_vaulted_entry_is_read_where_the_secret_is_known(tmp_path: Path) -> No
     text = VaultLib(secrets).encrypt("tenant_tier: pro\n").decode()
     inventory = write_inventory(tmp_path, host_vars__acme_DOT_yml=text)
     assert "acme" not in Run(inventory).groups().get("tenants", [])
-    run = Run.__new__(Run)
-    original = Run.__init__
-    from ansible.parsing.dataloader import DataLoader
-
-    load = DataLoader.__init__
-
-    def with_secret(self: DataLoader) -> None:
-        load(self)
-        self.set_vault_secrets(secrets)
-
-    DataLoader.__init__ = with_secret  # type: ignore[method-assign]
-    try:
-        original(run, inventory)
-    finally:
-        DataLoader.__init__ = load  # type: ignore[method-assign]
+    run = Run(inventory, vault_secrets=secrets)
     assert run.groups()["tier_pro"] == ["acme"]
 
 

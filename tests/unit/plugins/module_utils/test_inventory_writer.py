@@ -27,6 +27,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_wri
 )
 
 UID = "1234567890123456"
+ENCRYPTED = "$ANSIBLE_VAULT;1.1;AES256\n6161\n"
 WRITTEN = """\
 # A comment at the top
 
@@ -125,17 +126,27 @@ def test_json_entries_stay_json(tmp_path: Path) -> None:
 def test_in_a_folder_the_file_with_the_identity_is_changed(tmp_path: Path) -> None:
     folder = tmp_path / "host_vars" / "acme"
     folder.mkdir(parents=True)
-    (folder / "a_vault.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n6161\n")
+    (folder / "a_vault.yml").write_text(ENCRYPTED)
     (folder / "main.yml").write_text('tenant_uid: "%s"\n' % UID)
-    writer = FileWriter(str(tmp_path))
+    writer = FileWriter(str(tmp_path), lambda path: "vault_key: sk-1\n")
     assert writer.path("acme") == str(folder / "main.yml")
-    (folder / "a_vault.yml").write_text("secret: 1\n")
-    writer.apply(Request("acme", {"tenant_tier": "pro"}))
+    writer.apply(Request("acme", {"tenant_tier": "pro"}, uid=UID))
     assert "tenant_tier: pro" in (folder / "main.yml").read_text()
+    assert (folder / "a_vault.yml").read_text() == ENCRYPTED
+    assert writer.read("acme") == {"vault_key": None, "tenant_uid": UID, "tenant_tier": "pro"}
     (folder / "main.yml").unlink()
     assert writer.path("acme") == str(folder / "tenant.yml")
-    writer.apply(Request("acme", {}, delete=True))
+    assert writer.apply(Request("acme", {}, delete=True)).before == "(hidden)\n"
     assert not folder.exists()
+
+
+def test_what_is_encrypted_is_not_changed_where_its_secret_is_not_known(tmp_path: Path) -> None:
+    folder = tmp_path / "host_vars" / "acme"
+    folder.mkdir(parents=True)
+    (folder / "vault.yml").write_text(ENCRYPTED)
+    with pytest.raises(MemcloudError, match="no vault secret is at hand"):
+        FileWriter(str(tmp_path)).apply(Request("acme", {"tenant_tier": "pro"}))
+    assert os.listdir(folder) == ["vault.yml"]
 
 
 def test_expectations_are_checked_before_anything_is_written(tmp_path: Path) -> None:
