@@ -145,9 +145,6 @@ def _files_below(directory: str) -> list[str]:
 
 def load_file(path: str, decrypt: Callable[[str], str | bytes] | None) -> dict[str, Any]:
     """The variables of one file of an entry, as `load_entry` has them."""
-    # Not at the top: for the controller only, and a node need not have PyYAML.
-    import yaml
-
     try:
         with open(path, "rb") as file:
             text = file.read()
@@ -159,6 +156,14 @@ def load_file(path: str, decrypt: Callable[[str], str | bytes] | None) -> dict[s
         decrypted = decrypt(path)
         # Ansible's own kind of text, which carries marks, is not taken by the YAML library.
         text = decrypted.encode() if isinstance(decrypted, str) else decrypted
+    return parse_variables(text, path)
+
+
+def parse_variables(text: str | bytes, path: str) -> dict[str, Any]:
+    """The variables in the text of a file."""
+    # Not at the top: for the controller only, and a node need not have PyYAML.
+    import yaml
+
     try:
         values = yaml.load(text, Loader=yaml_loader())
     except yaml.MarkedYAMLError as error:

@@ -16,7 +16,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,6 +26,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._entries impor
     Entry,
     find_entries,
     load_file,
+    parse_variables,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
@@ -41,7 +42,11 @@ _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*\Z")
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 _SECRET_NAME = re.compile(r"(password|secret|token|model_api_key|access_key|root_key)")
 _NOT_SECRET = frozenset({"tenant_secret_epoch", "tenant_root_key_version"})
+_MISSING = object()
 _HEADER = "# What this tenant should be. Operations of memcloud.memmachine change it too.\n"
+
+
+_Contents = Mapping[str, Mapping[str, Any]]
 
 
 class EntryExistsError(MemcloudError):
@@ -134,8 +139,7 @@ class FileWriter:
         if entry is None:
             return None
         variables: dict[str, Any] = {}
-        for file in entry.files:
-            values = load_file(file, self._decrypt)
+        for file, values in self._contents(entry).items():
             variables.update(dict.fromkeys(values) if _is_encrypted(file) else values)
         return variables
 
@@ -145,35 +149,46 @@ class FileWriter:
         with self._locked():
             return self._apply(request, dry_run=dry_run)
 
-    def path(self, name: str) -> str:
-        """The file that holds, or will hold, the tenant's own variables."""
-        entry = self._entry(name)
-        if entry is None:
-            return os.path.join(self._directory, name + ".yml")
-        if not os.path.isdir(entry.path):
-            return entry.path
-        for file in entry.files:
-            with contextlib.suppress(MemcloudError):
-                if "tenant_uid" in load_file(file, self._decrypt):
-                    return file
-        return os.path.join(entry.path, "tenant.yml")
-
     def _entry(self, name: str) -> Entry | None:
         found = (entry for entry in find_entries(self._directory) if entry.name == name)
         return next(found, None)
 
+    def _contents(self, entry: Entry) -> dict[str, dict[str, Any]]:
+        """Variables by file, in the order in which a later one overrides those before."""
+        return {file: load_file(file, self._decrypt) for file in entry.files}
+
+    def _home(self, name: str, entry: Entry | None, contents: _Contents) -> str:
+        """The file for variables that the entry has not got yet: that with the identity."""
+        if entry is None:
+            return os.path.join(self._directory, name + ".yml")
+        if not os.path.isdir(entry.path):
+            return entry.path
+        with_uid = (file for file, values in contents.items() if "tenant_uid" in values)
+        return next(with_uid, os.path.join(entry.path, "tenant.yml"))
+
     def _apply(self, request: Request, *, dry_run: bool) -> Change:
-        current = self.read(request.name)
+        entry = self._entry(request.name)
+        contents = self._contents(entry) if entry else {}
+        current = _merged(contents.values()) if entry else None
         request.check(current)
-        path = self.path(request.name)
         if request.delete:
             return self._delete(request, current, dry_run=dry_run)
-        before = read_text(path)
-        edit = edit_json if path.endswith(".json") else edit_yaml
-        after = edit(before, request.variables, request.remove, path)
-        if not dry_run and after != before:
-            write_atomically(path, after)
-        return Change(after != (before or ""), shown(before, path), shown(after, path), path)
+        home = self._home(request.name, entry, contents)
+        before = {file: read_text(file) for file in [*contents, home]}
+        after = _edited(request, contents, before, home)
+        changed = [file for file, text in after.items() if text != before[file]]
+        if not dry_run:
+            for file in changed:
+                write_atomically(file, after[file])
+        if not changed:
+            text = shown(before[home], home)
+            return Change(False, text, text, home)
+        return Change(
+            True,
+            "".join(shown(before[file], file) for file in changed),
+            "".join(shown(after[file], file) for file in changed),
+            changed[0] if len(changed) == 1 or entry is None else entry.path,
+        )
 
     def _delete(
         self, request: Request, current: Mapping[str, Any] | None, *, dry_run: bool
@@ -200,14 +215,54 @@ class FileWriter:
             os.close(descriptor)
 
 
+def _edited(
+    request: Request, contents: _Contents, before: Mapping[str, str | None], home: str
+) -> dict[str, str]:
+    """The new texts of the files that a request concerns.
+
+    A variable is set in the last file that has it, which counts, and removed from all.
+
+    :param contents: the entry's variables by file.
+    :param before: the texts of these files, and of `home`, to which new variables go.
+    :raises MemcloudError: the entry would not be what was asked for.
+    """
+    wanted: dict[str, dict[str, Any]] = {} if contents else {home: {}}
+    for name, value in request.variables.items():
+        file = next((f for f in reversed(list(contents)) if name in contents[f]), home)
+        if file not in contents or contents[file].get(name, _MISSING) != value:
+            wanted.setdefault(file, {})[name] = value
+    for file, values in contents.items():
+        if any(name in values for name in request.remove):
+            wanted.setdefault(file, {})
+    after: dict[str, str] = {}
+    planned = dict(contents)
+    for file, variables in wanted.items():
+        json_file = file.endswith(".json")
+        edit = edit_json if json_file else edit_yaml
+        text = edit(before[file], variables, request.remove, file)
+        after[file] = text
+        planned[file] = json.loads(text) if json_file else parse_variables(text, file)
+    merged = _merged(planned.values())
+    failed = {n for n, v in request.variables.items() if _plain(merged.get(n)) != _plain(v)}
+    failed.update(name for name in request.remove if name in merged)
+    if failed:
+        raise MemcloudError(
+            f"{request.name}: {', '.join(sorted(failed))} cannot be changed in "
+            f"{' and '.join(wanted) or home}, and nothing was: change it there by hand"
+        )
+    return after
+
+
 def edit_yaml(
     text: str | None, variables: Mapping[str, Any], remove: Collection[str], path: str
 ) -> str:
     """The text with some variables set and others removed; comments and order stay."""
     if text is not None and text.startswith(VAULT):
+        names = ", ".join([*variables, *remove])
         raise MemcloudError(
-            f"{path} is encrypted as a whole and is not changed. Keep secrets in a file of their "
-            "own: make it a folder, with tenant.yml for the tenant and vault.yml for secrets."
+            f"{path} is encrypted as a whole and is not changed ({names}). Keep secrets alone in "
+            "such a file: make it a folder, with tenant.yml for the tenant and vault.yml for "
+            "secrets."
         )
     from ruamel.yaml import YAML
     from ruamel.yaml.comments import CommentedMap
@@ -327,10 +382,17 @@ def _update(document: Any, variables: Mapping[str, Any], remove: Collection[str]
     return changed
 
 
+def _merged(contents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for variables in contents:
+        merged.update(variables)
+    return merged
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value
 

@@ -129,15 +129,64 @@ def test_in_a_folder_the_file_with_the_identity_is_changed(tmp_path: Path) -> No
     (folder / "a_vault.yml").write_text(ENCRYPTED)
     (folder / "main.yml").write_text('tenant_uid: "%s"\n' % UID)
     writer = FileWriter(str(tmp_path), lambda path: "vault_key: sk-1\n")
-    assert writer.path("acme") == str(folder / "main.yml")
-    writer.apply(Request("acme", {"tenant_tier": "pro"}, uid=UID))
+    change = writer.apply(Request("acme", {"tenant_tier": "pro"}, uid=UID))
+    assert change.where == str(folder / "main.yml")
     assert "tenant_tier: pro" in (folder / "main.yml").read_text()
     assert (folder / "a_vault.yml").read_text() == ENCRYPTED
     assert writer.read("acme") == {"vault_key": None, "tenant_uid": UID, "tenant_tier": "pro"}
     (folder / "main.yml").unlink()
-    assert writer.path("acme") == str(folder / "tenant.yml")
+    change = writer.apply(Request("acme", {"tenant_tier": "pro"}), dry_run=True)
+    assert change.where == str(folder / "tenant.yml")
     assert writer.apply(Request("acme", {}, delete=True)).before == "(hidden)\n"
     assert not folder.exists()
+
+
+def in_folder(directory: Path, **files: str) -> Path:
+    folder = directory / "host_vars" / "acme"
+    folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / f"{name}.yml").write_text(text)
+    return folder
+
+
+def test_in_a_folder_a_variable_is_changed_where_it_counts(tmp_path: Path) -> None:
+    main = f'tenant_uid: "{UID}"\ntenant_state: running\ntenant_tier: free\n'
+    later = "# by hand\ntenant_state: running\n"
+    folder = in_folder(tmp_path, main=main, overrides=later, more="x: 1\n")
+    writer = FileWriter(str(tmp_path))
+    change = writer.apply(Request("acme", {"tenant_state": "suspended"}, uid=UID))
+    assert change.where == str(folder / "overrides.yml")
+    assert (folder / "overrides.yml").read_text() == "# by hand\ntenant_state: suspended\n"
+    assert (folder / "main.yml").read_text() == main
+    wish = Request("acme", {"tenant_tier": "pro", "x": 2}, ["tenant_state"], uid=UID)
+    change = writer.apply(wish)
+    assert change.where == str(folder)
+    assert "tenant_tier: free" in change.before
+    assert "x: 2" in change.after
+    assert writer.read("acme") == {"tenant_uid": UID, "tenant_tier": "pro", "x": 2}
+    assert not writer.apply(wish).changed
+
+
+def test_a_variable_of_an_encrypted_file_is_not_changed(tmp_path: Path) -> None:
+    main = f'tenant_uid: "{UID}"\ntenant_state: running\ntenant_tier: free\n'
+    folder = in_folder(tmp_path, main=main, vault=ENCRYPTED)
+    writer = FileWriter(str(tmp_path), lambda path: "tenant_state: running\n")
+    for wish in (
+        Request("acme", {"tenant_tier": "pro", "tenant_state": "suspended"}),
+        Request("acme", {"tenant_tier": "pro"}, ["tenant_state"]),
+    ):
+        with pytest.raises(MemcloudError, match=r"vault.yml is encrypted .*tenant_state"):
+            writer.apply(wish)
+        assert (folder / "main.yml").read_text() == main
+    assert writer.apply(Request("acme", {"tenant_tier": "pro", "tenant_state": "running"})).changed
+
+
+def test_what_would_not_be_what_was_asked_for_is_not_written(tmp_path: Path) -> None:
+    main = "common: &common {tenant_pinned: true}\n<<: *common\n"
+    folder = in_folder(tmp_path, main=main)
+    with pytest.raises(MemcloudError, match="tenant_pinned cannot be changed in .*main.yml"):
+        FileWriter(str(tmp_path)).apply(Request("acme", {}, ["tenant_pinned"]))
+    assert (folder / "main.yml").read_text() == main
 
 
 def test_what_is_encrypted_is_not_changed_where_its_secret_is_not_known(tmp_path: Path) -> None:
