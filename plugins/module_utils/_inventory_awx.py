@@ -25,6 +25,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_wri
 )
 
 _TIMEOUT = 30
+_TENANTS = "tenants"
 
 
 class AwxWriter:
@@ -73,24 +74,26 @@ class AwxWriter:
         edit = edit_json if before.lstrip().startswith("{") else edit_yaml
         after = edit(before, request.variables, request.remove, where)
         changed = host is None or after != before
-        if changed and not dry_run:
+        if not dry_run:
             if host is None:
                 host = self._create(request.name, after)
-            else:
+            elif changed:
                 self._call("PATCH", f"hosts/{host['id']}/", {"variables": after})
+            # Unchanged too: a run before this one may have been killed here.
             self._join_groups(host["id"], self._parsed(request.name, after))
         return Change(changed, shown(before, where), shown(after, where), where)
 
     def _create(self, name: str, variables: str) -> dict[str, Any]:
+        """A host in the group tenants from the beginning: no playbook finds it elsewhere."""
         body = {"name": name, "inventory": self._inventory(), "variables": variables}
         try:
-            return self._call("POST", "hosts/", body)
+            return self._call("POST", f"groups/{self._group(_TENANTS)}/hosts/", body)
         except _ConflictError as error:
             raise EntryExistsError(f"{name}: somebody else made the entry meanwhile") from error
 
     def _join_groups(self, host: int, variables: Mapping[str, Any]) -> None:
         """The groups that the inventory plugin makes elsewhere; a moved tenant changes them."""
-        wanted = {"tenants"}
+        wanted = {_TENANTS}
         for prefix, variable in (("at_", "tenant_node"), ("tier_", "tenant_tier")):
             if isinstance(variables.get(variable), str):
                 wanted.add(prefix + re.sub(r"\W", "_", variables[variable]))
@@ -99,14 +102,24 @@ class AwxWriter:
             for group in self._results(f"hosts/{host}/groups/?page_size=200")
         }
         for name in sorted(wanted - set(current)):
-            group = self._find("groups", name) or self._call(
-                "POST", "groups/", {"name": name, "inventory": self._inventory()}
-            )
-            self._call("POST", f"groups/{group['id']}/hosts/", {"id": host})
+            self._call("POST", f"groups/{self._group(name)}/hosts/", {"id": host})
         for name in sorted(set(current) - wanted):
             if name.startswith(("at_", "tier_")):
                 body = {"id": host, "disassociate": True}
                 self._call("POST", f"groups/{current[name]}/hosts/", body)
+
+    def _group(self, name: str) -> int:
+        """The number of a group, which is made where there is none."""
+        group = self._find("groups", name)
+        if group is None:
+            body = {"name": name, "inventory": self._inventory()}
+            try:
+                group = self._call("POST", "groups/", body)
+            except _ConflictError:
+                group = self._find("groups", name)  # another run was quicker
+                if group is None:
+                    raise
+        return int(group["id"])
 
     def _host(self, name: str) -> dict[str, Any] | None:
         return self._find("hosts", name)
@@ -176,7 +189,7 @@ def _explained(error: HTTPError, method: str, path: str) -> MemcloudError:
     if error.code in (401, 403):
         return MemcloudError(
             f"AWX refused {method} {path} ({error.code}): platform_awx_token is wrong or may not "
-            "do this. Nothing was touched."
+            "do this."
         )
     detail = error.read()[:300].decode("utf-8", "replace")
     kind = _ConflictError if error.code == 400 and "already exists" in detail else MemcloudError

@@ -29,6 +29,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_wri
 
 _ATTEMPTS = 12
 _TIMEOUT = 120
+_GIVEN_UP = 124
 
 
 class GitWriter:
@@ -37,6 +38,7 @@ class GitWriter:
     :param branch: the remote branch; empty for the one that is checked out.
     :param author: author of the commits, as "Name <address>".
     :param decrypt: as that of `FileWriter`.
+    :param warn: is told what does not stop a run.
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class GitWriter:
         branch: str = "",
         author: str = "",
         decrypt: Callable[[str], str | bytes] | None = None,
+        warn: Callable[[str], object] = lambda _words: None,
     ) -> None:
         self._inventory_dir = os.path.realpath(inventory_dir)
         self._remote = remote
         self._branch_given = branch
         self._author = author or "memcloud <memcloud@localhost>"
         self._decrypt = decrypt
+        self._warn = warn
         self._local = FileWriter(inventory_dir, decrypt)
 
     def check(self) -> None:
@@ -94,10 +98,10 @@ class GitWriter:
             if dry_run or not change.changed:
                 return self._located(change, root, directory)
             pushed = self._commit_and_push(root, directory, change, request)
-            if pushed.returncode == 0:
-                return self._located(change, root, directory)
             if not _rejected(pushed):
-                raise self._cannot("pushed to", pushed)
+                if pushed.returncode:
+                    self._check_arrived(root, directory, pushed, request)
+                return self._located(change, root, directory)
         raise MemcloudError(
             f"{request.name}: {_ATTEMPTS} pushes to {self._remote} were overtaken by others; "
             "nothing was changed. Run it again."
@@ -119,8 +123,36 @@ class GitWriter:
         target = f"HEAD:refs/heads/{self._branch(root)}"
         return self._git(directory, "push", "--quiet", "--no-verify", self._remote, target)
 
+    def _check_arrived(
+        self,
+        root: str,
+        directory: str,
+        pushed: subprocess.CompletedProcess[str],
+        request: Request,
+    ) -> None:
+        """A push that failed or was given up may have done its work before."""
+        try:
+            tip = self._fetch(root)
+        except MemcloudError as error:
+            raise MemcloudError(
+                f"{request.name}: whether its entry was pushed to {self._remote} is not known "
+                f"({_last_line(pushed)}), and it cannot be fetched from there. Run it again when "
+                "it can: it goes on from what is there"
+            ) from error
+        if self._git(directory, "merge-base", "--is-ancestor", "HEAD", tip).returncode:
+            raise self._cannot("pushed to", pushed)
+
     def _bring_home(self, root: str, request: Request) -> None:
-        """Let the working copy of this run see the change too."""
+        """Let the working copy of this run see the change too; it stands whatever happens here."""
+        try:
+            self._update_copy(root, request)
+        except (MemcloudError, OSError) as error:
+            self._warn(
+                f"{request.name}: its entry was written to {self._remote}, but not to this clone "
+                f"({error}): bring the clone up to date with git pull before the next run"
+            )
+
+    def _update_copy(self, root: str, request: Request) -> None:
         head = self._git(root, "symbolic-ref", "--quiet", "--short", "HEAD").stdout.strip()
         if head == self._branch(root):
             tip = self._fetch(root)
@@ -214,7 +246,8 @@ class GitWriter:
         except FileNotFoundError as error:
             raise MemcloudError("The writer git needs the command git on the controller") from error
         except subprocess.TimeoutExpired as error:
-            raise MemcloudError(f"git {arguments[0]} took more than {_TIMEOUT} s") from error
+            words = f"git {arguments[0]} took more than {_TIMEOUT} s"
+            return subprocess.CompletedProcess(error.cmd, _GIVEN_UP, "", words)
 
     def _cannot(self, what: str, done: subprocess.CompletedProcess[str]) -> MemcloudError:
         return MemcloudError(
@@ -231,7 +264,7 @@ _FOREIGN = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"
 def _rejected(pushed: subprocess.CompletedProcess[str]) -> bool:
     """Whether somebody else was quicker, rather than that we may not push."""
     words = ("non-fast-forward", "fetch first", "cannot lock ref", "failed to update ref")
-    return any(word in pushed.stderr for word in words)
+    return pushed.returncode != 0 and any(word in pushed.stderr for word in words)
 
 
 def _last_line(done: subprocess.CompletedProcess[str]) -> str:

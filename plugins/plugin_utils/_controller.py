@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.inventory.host import Host
+from ansible.utils.display import Display
 from ansible_collections.memcloud.memmachine.plugins.module_utils._entries import (
     duplicates,
     find_entries,
@@ -199,6 +200,7 @@ def writer_of(
             branch=text("platform_git_branch"),
             author=text("platform_git_author"),
             decrypt=decrypt,
+            warn=Display().warning,
         )
     if kind == "awx":
         return AwxWriter(

@@ -17,7 +17,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
+    MemcloudError,
+    told,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import read_text
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_writer import (
     ANY,
@@ -174,18 +177,44 @@ class Answer:
             os.unlink(self.path)
 
     @contextlib.contextmanager
-    def undone_on_error(self) -> Iterator[None]:
-        """Put back what was there if the entry could not be written."""
+    def undone_on_error(self, writer: Writer, variables: Mapping[str, Any]) -> Iterator[None]:
+        """Put back what was there if the entry could not be written.
+
+        What fails behind the writing leaves the answer: it has the only copy of the new key.
+
+        :param variables: what is written into the entry.
+        """
         kept = {path: read_text(path) for path in (self.path, self.key_file) if path}
         try:
             yield
-        except Exception:
+        except Exception as error:
+            self._check_not_written(writer, variables, error)
             for path, text in kept.items():
                 if text is not None:
                     write_atomically(path, text, 0o600)
                 elif os.path.exists(path):
                     os.unlink(path)
             raise
+
+    def _check_not_written(
+        self, writer: Writer, variables: Mapping[str, Any], error: Exception
+    ) -> None:
+        new = {key.get("sha256") for key in keys_of(variables)}
+        where = self.key_file or self.path
+        words = told(self._tenant, error).rstrip(".")
+        try:
+            present = {key.get("sha256") for key in keys_of(writer.read(self._tenant) or {})}
+        except (MemcloudError, OSError) as unreadable:
+            raise MemcloudError(
+                f"{words}. Whether its entry was written cannot be read "
+                f"({unreadable}), so the answer in {where} is kept: run this again, it goes on "
+                "from there"
+            ) from error
+        if new and new <= present:
+            raise MemcloudError(
+                f"{words}. Its entry was written all the same, and the answer "
+                f"in {where} is kept: run this again, it goes on from there"
+            ) from error
 
 
 def create(
@@ -212,10 +241,11 @@ def create(
         entry = {**(current or {}), **decision.variables}
         request = Request(wish.name, decision.variables, expect=decision.expect, uid=decision.uid)
         if dry_run or decision.action == "resumed":
-            change = writer.apply(request, dry_run=True)
+            # Of what a killed run left, the writer finishes its own part.
+            change = writer.apply(request, dry_run=dry_run)
             return Outcome(decision.action, dict(decision.variables), entry, change)
         try:
-            with answer.undone_on_error():
+            with answer.undone_on_error(writer, decision.variables):
                 answer.write(facts_of(tenant, "deploying"), decision.api_key)
                 change = writer.apply(request)
         except EntryExistsError as error:

@@ -254,6 +254,8 @@ def change_keys(
         entry = writer.read(wish.tenant) or {}
         keys = keys_of(entry)
         if wish.change != "revoke" and _is_written(wish, live(keys, now), answer):
+            if not dry_run:  # the writer finishes its own part of what a killed run left
+                writer.apply(Request(wish.tenant, {}, expect=EXISTING))
             return KeyOutcome("resumed", {"tenant_api_keys": keys}, None)
         api_key, planned = _plan(wish, keys, now)
         variables = {"tenant_api_keys": planned.keys}
@@ -266,7 +268,7 @@ def change_keys(
             if os.path.exists(answer.path):
                 answer.remove()
         else:
-            with answer.undone_on_error():
+            with answer.undone_on_error(writer, variables):
                 facts = {**facts_of(tenant, _UNFINISHED), "key_name": wish.key_name}
                 if wish.key_name == DEFAULT_NAME:
                     facts.pop("key_name")

@@ -35,9 +35,12 @@ class Awx:
         self.groups: dict[int, dict[str, Any]] = {}
         self.may_edit = True
         self.calls: list[str] = []
+        self.broken: set[str] = set()
 
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
         self.calls.append(f"{method} {path}")
+        if f"{method} {path}" in self.broken:
+            return 500, {"detail": "Something went wrong."}
         if path == "inventories/" and method == "GET":
             found = [i for i in self.inventories.values() if i["name"] == query["name"]]
             return 200, {"results": found}
@@ -68,6 +71,10 @@ class Awx:
             return 200, {"results": [{"id": g["id"], "name": g["name"]} for g in joined]}
         if found_path := re.fullmatch(r"groups/(\d+)/hosts/", path):
             members = self.groups[int(found_path[1])]["members"]
+            if "id" not in body:  # a new host is made, in the group at once
+                status, host = self.answer("POST", "hosts/", query, body)
+                members.update([host["id"]] if status == 201 else [])
+                return status, host
             (members.discard if body.get("disassociate") else members.add)(body["id"])
             return 204, None
         return 404, {"detail": "Not found."}
@@ -118,7 +125,7 @@ def test_an_entry_is_a_host_in_the_groups_of_its_node_and_tier(awx: tuple[Awx, s
     variables = {"tenant_uid": "u1", "tenant_node": "node-1", "tenant_tier": "free"}
     assert writer.apply(Request("acme", variables, expect=NEW)).changed
     assert writer.read("acme") == variables
-    assert fake.members() == {"tenants": {1}, "at_node_1": {1}, "tier_free": {1}}
+    assert fake.members() == {"tenants": {2}, "at_node_1": {2}, "tier_free": {2}}
     assert not writer.apply(Request("acme", {"tenant_tier": "free"})).changed
 
 
@@ -126,22 +133,53 @@ def test_a_change_keeps_comments_and_moves_between_groups(awx: tuple[Awx, str]) 
     fake, url = awx
     writer = AwxWriter(url, TOKEN, "7")
     writer.apply(Request("acme", {"tenant_uid": "u1", "tenant_tier": "free"}))
-    fake.hosts[1]["variables"] += "# by hand\nmine: 1\n"
+    fake.hosts[2]["variables"] += "# by hand\nmine: 1\n"
     change = writer.apply(Request("acme", {"tenant_tier": "pro"}, uid="u1", expect=EXISTING))
-    assert "# by hand\nmine: 1" in fake.hosts[1]["variables"]
+    assert "# by hand\nmine: 1" in fake.hosts[2]["variables"]
     assert "tenant_tier: free" in change.before
     assert "tenant_tier: pro" in change.after
     assert fake.members()["tier_free"] == set()
-    assert fake.members()["tier_pro"] == {1}
+    assert fake.members()["tier_pro"] == {2}
+
+
+def test_what_a_killed_run_left_is_finished_by_the_next(awx: tuple[Awx, str]) -> None:
+    fake, url = awx
+    writer = AwxWriter(url, TOKEN, "7")
+    request = Request("acme", {"tenant_uid": "u1", "tenant_node": "node1", "tenant_tier": "free"})
+    fake.broken = {"POST groups/3/hosts/"}
+    with pytest.raises(MemcloudError, match="AWX answered 500 to POST groups/3/hosts/"):
+        writer.apply(request)
+    assert fake.members() == {"tenants": {2}, "at_node1": set()}
+    assert not writer.apply(request, dry_run=True).changed
+    fake.broken = set()
+    assert not writer.apply(request).changed
+    assert fake.members() == {"tenants": {2}, "at_node1": {2}, "tier_free": {2}}
+
+
+def test_a_group_that_another_run_made_meanwhile_is_joined(
+    awx: tuple[Awx, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake, url = awx
+    AwxWriter(url, TOKEN, "7").apply(Request("acme", {"tenant_uid": "u1"}))
+    looked_for: list[str] = []
+    find = AwxWriter._find
+
+    def late(self: AwxWriter, kind: str, name: str) -> dict[str, Any] | None:
+        looked_for.append(name)
+        return None if looked_for.count("tenants") == 1 else find(self, kind, name)
+
+    monkeypatch.setattr(AwxWriter, "_find", late)
+    AwxWriter(url, TOKEN, "7").apply(Request("globex", {"tenant_uid": "u2"}))
+    assert fake.members() == {"tenants": {2, 3}}
 
 
 def test_variables_that_are_json_stay_json(awx: tuple[Awx, str]) -> None:
     fake, url = awx
     writer = AwxWriter(url, TOKEN, "7")
     writer.apply(Request("acme", {"tenant_uid": "u1"}))
-    fake.hosts[1]["variables"] = '{"tenant_uid": "u1"}'
+    fake.hosts[2]["variables"] = '{"tenant_uid": "u1"}'
     writer.apply(Request("acme", {"tenant_tier": "pro"}))
-    assert json.loads(fake.hosts[1]["variables"]) == {"tenant_uid": "u1", "tenant_tier": "pro"}
+    assert json.loads(fake.hosts[2]["variables"]) == {"tenant_uid": "u1", "tenant_tier": "pro"}
 
 
 def test_dry_runs_and_deletion(awx: tuple[Awx, str]) -> None:
@@ -199,6 +237,6 @@ def test_broken_variables_in_awx_are_told(awx: tuple[Awx, str]) -> None:
     writer = AwxWriter(url, TOKEN, "7")
     writer.apply(Request("acme", {"tenant_uid": "u1"}))
     for broken in ("a: [", "expires: 2026-11-31"):
-        fake.hosts[1]["variables"] = broken
+        fake.hosts[2]["variables"] = broken
         with pytest.raises(MemcloudError, match="no valid YAML"):
             writer.read("acme")

@@ -61,7 +61,7 @@ def clone(bare: Path, directory: Path) -> Path:
     return directory
 
 
-def writer(directory: Path, **options: str) -> GitWriter:
+def writer(directory: Path, **options: Any) -> GitWriter:
     return GitWriter(str(directory / "inventory"), **options)
 
 
@@ -215,6 +215,66 @@ def test_one_who_is_always_overtaken_gives_up(
     monkeypatch.setattr(_inventory_git, "time", SimpleNamespace(sleep=lambda seconds: None))
     monkeypatch.setattr(GitWriter, "_git", overtaken)
     with pytest.raises(MemcloudError, match="overtaken"):
+        writer(work).apply(Request("acme", {"tenant_uid": "u1"}))
+
+
+def test_a_push_stands_whatever_becomes_of_the_clone(
+    remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = clone(remote, tmp_path / "work")
+    real, told = GitWriter._git, list[str]()
+
+    def unreachable_since(self: GitWriter, directory: str, *arguments: str) -> Any:
+        if arguments[0] == "push":
+            monkeypatch.setattr(self, "_remote", str(tmp_path / "nowhere"))
+            arguments = ("push", "origin", arguments[-1])
+        return real(self, directory, *arguments)
+
+    monkeypatch.setattr(GitWriter, "_git", unreachable_since)
+    assert writer(work, warn=told.append).apply(Request("acme", {"tenant_uid": "u1"})).changed
+    assert "tenant_uid: u1" in pushed(remote, "acme.yml")
+    assert len(told) == 1
+    assert "acme: its entry was written to " in told[0] and "git pull" in told[0]
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_push_that_was_given_up_is_looked_for(
+    remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arrives: bool
+) -> None:
+    work = clone(remote, tmp_path / "work")
+    real = GitWriter._git
+    given_up = subprocess.CompletedProcess([], 124, "", "git push took more than 120 s")
+
+    def slow(self: GitWriter, directory: str, *arguments: str) -> Any:
+        if arguments[0] != "push":
+            return real(self, directory, *arguments)
+        if arrives:
+            real(self, directory, *arguments)
+        return given_up
+
+    monkeypatch.setattr(GitWriter, "_git", slow)
+    if arrives:
+        assert writer(work).apply(Request("acme", {"tenant_uid": "u1"})).changed
+        assert (work / "inventory" / "host_vars" / "acme.yml").exists()
+        return
+    with pytest.raises(MemcloudError, match=r"cannot be pushed to origin \(git push took more"):
+        writer(work).apply(Request("acme", {"tenant_uid": "u1"}))
+
+
+def test_that_nobody_knows_whether_a_push_arrived_is_told(
+    remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = clone(remote, tmp_path / "work")
+    real = GitWriter._git
+
+    def lost(self: GitWriter, directory: str, *arguments: str) -> Any:
+        if arguments[0] != "push":
+            return real(self, directory, *arguments)
+        monkeypatch.setattr(self, "_remote", str(tmp_path / "nowhere"))
+        return subprocess.CompletedProcess([], 128, "", "fatal: the remote end hung up")
+
+    monkeypatch.setattr(GitWriter, "_git", lost)
+    with pytest.raises(MemcloudError, match="acme: whether its entry was pushed to .* not known"):
         writer(work).apply(Request("acme", {"tenant_uid": "u1"}))
 
 

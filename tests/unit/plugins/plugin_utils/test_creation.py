@@ -274,6 +274,36 @@ def test_an_entry_that_cannot_be_written_leaves_no_answer(
     assert place.answer("globex").read() == told
 
 
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_key_whose_entry_was_written_before_the_error_is_kept(
+    place: Place, monkeypatch: pytest.MonkeyPatch, readable: bool
+) -> None:
+    apply, read = FileWriter.apply, FileWriter.read
+
+    def half(self: FileWriter, request: Request, *, dry_run: bool = False) -> Change:
+        apply(self, request, dry_run=dry_run)
+        if not readable:
+            monkeypatch.setattr(FileWriter, "read", unreadable)
+        raise MemcloudError("the line was cut.")
+
+    def unreadable(self: FileWriter, name: str) -> Any:
+        raise MemcloudError("no answer")
+
+    monkeypatch.setattr(FileWriter, "apply", half)
+    words = "acme: the line was cut. " + (
+        "Its entry was written all the same, and the answer in .*acme.json is kept: run this again"
+        if readable
+        else r"Whether its entry was written cannot be read \(no answer\), so the answer in "
+    )
+    with pytest.raises(MemcloudError, match=words):
+        place.create()
+    monkeypatch.setattr(FileWriter, "apply", apply)
+    monkeypatch.setattr(FileWriter, "read", read)
+    made = place.answer().api_key()
+    assert place.create().action == "resumed"
+    assert place.entry()["tenant_api_keys"][0]["sha256"] == sha256(made)
+
+
 def test_one_who_is_overtaken_is_told_to_choose_another_name(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -207,6 +207,41 @@ def test_a_rotation_that_was_killed_before_the_entry_makes_another_key(place: Pl
     assert sha256("mb_never_written") not in [k["sha256"] for k in place.written()]
 
 
+def test_a_key_whose_entry_was_written_before_the_error_is_kept(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = FileWriter.apply
+
+    def half(self: FileWriter, request: Request, *, dry_run: bool = False) -> Any:
+        apply(self, request, dry_run=dry_run)
+        raise MemcloudError("the line was cut")
+
+    monkeypatch.setattr(FileWriter, "apply", half)
+    with pytest.raises(MemcloudError, match="written all the same, and the answer in .* is kept"):
+        place.change("rotate")
+    monkeypatch.setattr(FileWriter, "apply", apply)
+    made = place.answer().api_key()
+    assert sha256(made) == place.written()[0]["sha256"]
+    assert place.change("rotate").action == "resumed"
+    assert place.answer().api_key() == made
+
+
+def test_a_rotation_whose_entry_was_not_written_leaves_the_answer_as_it_was(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.change("rotate")
+    place.answer().write({"state": "running"})
+    before = place.answer().read()
+
+    def fail(self: FileWriter, request: Request, *, dry_run: bool = False) -> Any:
+        raise MemcloudError("push refused")
+
+    monkeypatch.setattr(FileWriter, "apply", fail)
+    with pytest.raises(MemcloudError, match="^push refused$"):
+        place.change("rotate")
+    assert place.answer().read() == before
+
+
 def test_a_caller_may_keep_the_key(place: Place) -> None:
     for action in ("rotated", "resumed"):
         assert place.change("rotate", api_key_sha256="c" * 64).action == action
