@@ -94,7 +94,9 @@ class GitWriter:
                 time.sleep(random.uniform(0, min(2.0, 0.1 * 2**attempt)))
                 tip = self._fetch(root)
                 self._must(directory, "reset", "--hard", "--quiet", tip)
+            present = writer.read(request.name)
             change = writer.apply(request, dry_run=dry_run)
+            self._check_copy(root, request, present)
             if dry_run or not change.changed:
                 return self._located(change, root, directory)
             pushed = self._commit_and_push(root, directory, change, request)
@@ -106,6 +108,20 @@ class GitWriter:
             f"{request.name}: {_ATTEMPTS} pushes to {self._remote} were overtaken by others; "
             "nothing was changed. Run it again."
         )
+
+    def _check_copy(self, root: str, request: Request, present: dict[str, Any] | None) -> None:
+        """A run whose inventory says something else of a tenant would bring that to its node.
+
+        :param present: the entry in the remote branch.
+        """
+        own = None if request.delete else self._local.read(request.name)
+        if own is not None and request.laid_over(own) != request.laid_over(present or {}):
+            raise MemcloudError(
+                f"{request.name}: its entry in this clone is not that of {self._remote}, branch "
+                f"{self._branch(root)}: the clone is behind, or has changes of its own. Bring it "
+                "up to date with git pull, push what is yours, and run this again. Nothing was "
+                "touched"
+            )
 
     def _commit_and_push(
         self, root: str, directory: str, change: Change, request: Request
@@ -158,9 +174,10 @@ class GitWriter:
             tip = self._fetch(root)
             if self._git(root, "merge", "--ff-only", "--quiet", tip).returncode == 0:
                 return
-        self._local.apply(
-            Request(request.name, request.variables, request.remove, delete=request.delete)
-        )
+        if request.delete or request.variables or request.remove:
+            self._local.apply(
+                Request(request.name, request.variables, request.remove, delete=request.delete)
+            )
 
     def _located(self, change: Change, root: str, directory: str) -> Change:
         where = os.path.join(root, os.path.relpath(change.where, os.path.realpath(directory)))

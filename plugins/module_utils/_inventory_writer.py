@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._entries import (
@@ -42,6 +42,7 @@ _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*\Z")
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 _SECRET_NAME = re.compile(r"(password|secret|token|model_api_key|access_key|root_key)")
 _NOT_SECRET = frozenset({"tenant_secret_epoch", "tenant_root_key_version"})
+_NEVER_SECRET = frozenset({"tenant_uid", "tenant_owner", "tenant_state", "tenant_api_keys"})
 _MISSING = object()
 _HEADER = "# What this tenant should be. Operations of memcloud.memmachine change it too.\n"
 
@@ -75,6 +76,7 @@ class Request:
     :param expect: whether the entry must be new, must exist, or either.
     :param uid: the uid that the entry must have: names can be used again, identities not.
     :param delete: take the whole entry away.
+    :param read: values that the entry had when this request was made up; None for no value.
     """
 
     name: str
@@ -83,6 +85,12 @@ class Request:
     expect: str = ANY
     uid: str | None = None
     delete: bool = False
+    read: Mapping[str, Any] = field(default_factory=dict)
+
+    def laid_over(self, current: Mapping[str, Any]) -> dict[str, Any]:
+        """The entry that this makes of a present one."""
+        planned = {**current, **self.variables}
+        return {name: value for name, value in planned.items() if name not in self.remove}
 
     def check(self, current: Mapping[str, Any] | None) -> None:
         if current is None:
@@ -96,6 +104,13 @@ class Request:
                 f"{self.name}: tenant_uid is {current.get('tenant_uid')}, not {self.uid}: the "
                 "entry is of another tenant of this name; nothing was changed"
             )
+        for name, value in self.read.items():
+            # What is as asked for already was written by a run of this request that was killed.
+            if current.get(name) not in (value, self.variables.get(name, value)):
+                raise MemcloudError(
+                    f"{self.name}: {name} was changed by another run meanwhile, which stays as it "
+                    "is: nothing was changed. Run this again"
+                )
 
 
 class Writer(Protocol):
@@ -105,7 +120,7 @@ class Writer(Protocol):
     def read(self, name: str) -> dict[str, Any] | None:
         """The variables of an entry as written, None where there is none.
 
-        What is vaulted has no value here: what is read may be shown.
+        What is vaulted has no value here, as it may be shown, but for what decisions are made by.
         """
 
     def apply(self, request: Request, *, dry_run: bool = False) -> Change:
@@ -140,7 +155,8 @@ class FileWriter:
             return None
         variables: dict[str, Any] = {}
         for file, values in self._contents(entry).items():
-            variables.update(dict.fromkeys(values) if _is_encrypted(file) else values)
+            hidden = dict.fromkeys(values.keys() - _NEVER_SECRET) if _is_encrypted(file) else {}
+            variables.update({**values, **hidden})
         return variables
 
     def apply(self, request: Request, *, dry_run: bool = False) -> Change:

@@ -239,7 +239,10 @@ def create(
         decision = decide(wish, current, answer.api_key(), usual, moment)
         tenant = validate(decision.variables, current)
         entry = {**(current or {}), **decision.variables}
-        request = Request(wish.name, decision.variables, expect=decision.expect, uid=decision.uid)
+        read = {name: (current or {}).get(name) for name in decision.variables}
+        request = Request(
+            wish.name, decision.variables, expect=decision.expect, uid=decision.uid, read=read
+        )
         if dry_run or decision.action == "resumed":
             # Of what a killed run left, the writer finishes its own part.
             change = writer.apply(request, dry_run=dry_run)

@@ -253,14 +253,15 @@ def change_keys(
     with one_at_a_time(answer.path, dry_run=dry_run):
         entry = writer.read(wish.tenant) or {}
         keys = keys_of(entry)
+        read = {"tenant_api_keys": entry.get("tenant_api_keys")}
         if wish.change != "revoke" and _is_written(wish, live(keys, now), answer):
             if not dry_run:  # the writer finishes its own part of what a killed run left
-                writer.apply(Request(wish.tenant, {}, expect=EXISTING))
+                writer.apply(Request(wish.tenant, read, expect=EXISTING, read=read))
             return KeyOutcome("resumed", {"tenant_api_keys": keys}, None)
         api_key, planned = _plan(wish, keys, now)
         variables = {"tenant_api_keys": planned.keys}
         tenant = validate(variables)
-        request = Request(wish.tenant, variables, expect=EXISTING, uid=tenant.uid)
+        request = Request(wish.tenant, variables, expect=EXISTING, uid=tenant.uid, read=read)
         if dry_run:
             change = writer.apply(request, dry_run=True)
         elif wish.change == "revoke":

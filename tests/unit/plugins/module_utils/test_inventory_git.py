@@ -121,6 +121,63 @@ def test_unpushed_commits_stay_where_they_are(remote: Path, tmp_path: Path) -> N
     assert git(work, "log", "-1", "--format=%s").strip() == "Draft"
 
 
+def test_a_clone_whose_entry_is_another_one_is_refused(remote: Path, tmp_path: Path) -> None:
+    first = clone(remote, tmp_path / "first")
+    keys = [{"name": "default", "sha256": "a"}, {"name": "leaked", "sha256": "b"}]
+    variables = {"tenant_uid": "u1", "tenant_tier": "free", "tenant_api_keys": keys}
+    writer(first).apply(Request("acme", variables))
+    stale = clone(remote, tmp_path / "stale")
+    writer(first).apply(Request("acme", {"tenant_api_keys": keys[:1]}))
+    before = git(remote, "rev-parse", "main")
+    for dry_run in (True, False):
+        with pytest.raises(MemcloudError, match="acme: its entry in this clone .*git pull"):
+            writer(stale).apply(Request("acme", {"tenant_tier": "pro"}), dry_run=dry_run)
+        # Nor one that asks for what is there: the run would go on with what it read.
+        with pytest.raises(MemcloudError, match="acme: its entry in this clone .*git pull"):
+            writer(stale).apply(Request("acme", {"tenant_tier": "free"}), dry_run=dry_run)
+    assert git(remote, "rev-parse", "main") == before
+    git(stale, "pull", "-q")
+    entry = stale / "inventory" / "host_vars" / "acme.yml"
+    entry.write_text(entry.read_text() + "tenant_pinned: true\n")
+    with pytest.raises(MemcloudError, match="has changes of its own"):
+        writer(stale).apply(Request("acme", {"tenant_tier": "pro"}))
+    git(stale, "commit", "-q", "-a", "-m", "Pin")
+    git(stale, "push", "-q", "origin", "main")
+    writer(stale).apply(Request("acme", {"tenant_tier": "pro"}))
+    assert "tenant_pinned: true" in pushed(remote, "acme.yml")
+
+
+@pytest.mark.parametrize("checkout", ["main", "--detach", "-b other"])
+def test_operations_of_one_clone_one_after_another(
+    remote: Path, tmp_path: Path, checkout: str
+) -> None:
+    work = clone(remote, tmp_path / "work")
+    git(work, "checkout", "-q", *checkout.split())
+    ours = writer(work, branch="main")
+    ours.apply(Request("acme", {"tenant_uid": "u1", "tenant_keys": [1, 2]}, expect=NEW))
+    for variables in ({"tenant_state": "paused"}, {"tenant_keys": [1]}, {"tenant_state": "x"}):
+        assert ours.apply(Request("acme", variables, uid="u1")).changed
+    ours.apply(Request("acme", {"tenant_tier": "pro"}, ["tenant_state"], uid="u1"))
+    assert ours.read("acme") == {"tenant_uid": "u1", "tenant_keys": [1], "tenant_tier": "pro"}
+    ours.apply(Request("acme", {}, uid="u1", delete=True))
+    ours.apply(Request("acme", {"tenant_uid": "u2"}, expect=NEW))
+
+
+def test_a_run_that_was_killed_behind_the_push_is_done_again(
+    remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = clone(remote, tmp_path / "work")
+    writer(work).apply(Request("acme", {"tenant_uid": "u1"}))
+    request = Request("acme", {"tenant_state": "suspended"})
+    with monkeypatch.context() as killed:
+        killed.setattr(GitWriter, "_bring_home", lambda self, root, request: None)
+        writer(work).apply(request)
+    entry = work / "inventory" / "host_vars" / "acme.yml"
+    assert "suspended" not in entry.read_text()
+    assert not writer(work).apply(request).changed
+    assert "suspended" in entry.read_text()
+
+
 def test_clones_that_push_at_the_same_time_all_get_through(remote: Path, tmp_path: Path) -> None:
     clones = [clone(remote, tmp_path / f"job{number}") for number in range(5)]
 

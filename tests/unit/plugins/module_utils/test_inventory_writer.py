@@ -213,6 +213,21 @@ def test_expectations_are_checked_before_anything_is_written(tmp_path: Path) -> 
     assert (tmp_path / "host_vars" / "acme.yml").read_text() == before
 
 
+def test_what_another_run_changed_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    writer = FileWriter(str(tmp_path))
+    writer.apply(Request("acme", {"tenant_uid": UID, "tenant_api_keys": [1, 2]}))
+    read = {"tenant_api_keys": [1, 2], "tenant_tier": None}
+    rotated = Request("acme", {"tenant_api_keys": [3, 2], "tenant_tier": "pro"}, read=read)
+    assert writer.apply(rotated, dry_run=True).changed
+    writer.apply(Request("acme", {"tenant_api_keys": [1]}))
+    for dry_run in (True, False):
+        with pytest.raises(MemcloudError, match="acme: tenant_api_keys was changed by another run"):
+            writer.apply(rotated, dry_run=dry_run)
+    writer.apply(Request("acme", {"tenant_api_keys": [3, 2]}))
+    assert writer.apply(rotated).changed  # a run before this one was killed in between
+    assert not writer.apply(rotated).changed
+
+
 def test_deleting_what_is_not_there_changes_nothing(tmp_path: Path) -> None:
     writer = FileWriter(str(tmp_path))
     assert not writer.apply(Request("acme", {}, expect=EXISTING, delete=True)).changed

@@ -226,6 +226,26 @@ def test_a_key_whose_entry_was_written_before_the_error_is_kept(
     assert place.answer().api_key() == made
 
 
+@pytest.mark.parametrize("change", ["rotate", "add", "revoke"])
+def test_a_key_that_another_run_revoked_meanwhile_stays_revoked(
+    place: Place, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    keys = [key("default", "a"), key("leaked", "b"), key("old", "c")]
+    place.writer.apply(Request("acme", {"tenant_api_keys": keys}))
+    check = place._validate
+
+    def overtaken(variables: Any) -> Any:
+        place.writer.apply(Request("acme", {"tenant_api_keys": keys[::2]}))
+        return check(variables)
+
+    monkeypatch.setattr(place, "_validate", overtaken)
+    name = {"rotate": "default", "add": "ci", "revoke": "old"}[change]
+    with pytest.raises(MemcloudError, match="tenant_api_keys was changed by another run meanwhile"):
+        place.change(change, key_name=name)
+    assert place.written() == keys[::2]
+    assert place.answer().read() == {}
+
+
 def test_a_rotation_whose_entry_was_not_written_leaves_the_answer_as_it_was(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
