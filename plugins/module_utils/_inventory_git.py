@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import random
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
@@ -240,31 +241,25 @@ class GitWriter:
             raise MemcloudError(f"git {arguments[0]} failed in {directory}: {_last_line(done)}")
         return done
 
-    def _git(self, directory: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    @functools.cached_property
+    def _environment(self) -> dict[str, str]:
         name, _bracket, address = self._author.partition("<")
         environment = {
             **{key: value for key, value in os.environ.items() if key not in _FOREIGN},
             "GIT_TERMINAL_PROMPT": "0",
-            "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes"),
             "GIT_COMMITTER_NAME": name.strip(),
             "GIT_COMMITTER_EMAIL": address.rstrip("> "),
             "LC_ALL": "C",
         }
-        try:
-            return subprocess.run(
-                ["git", "-C", directory, *arguments],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=_TIMEOUT,
-                check=False,
-            )
-        except FileNotFoundError as error:
-            raise MemcloudError("The writer git needs the command git on the controller") from error
-        except subprocess.TimeoutExpired as error:
-            words = f"git {arguments[0]} took more than {_TIMEOUT} s"
-            return subprocess.CompletedProcess(error.cmd, _GIVEN_UP, "", words)
+        if not {"GIT_SSH_COMMAND", "GIT_SSH"} & environment.keys():
+            # It would count for more than what a clone with a key of its own is configured with.
+            own = _run_git(environment, self._inventory_dir, "config", "core.sshCommand")
+            if own.returncode:
+                environment["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes"
+        return environment
+
+    def _git(self, directory: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return _run_git(self._environment, directory, *arguments)
 
     def _cannot(self, what: str, done: subprocess.CompletedProcess[str]) -> MemcloudError:
         return MemcloudError(
@@ -276,6 +271,26 @@ class GitWriter:
 
 # Set inside hooks and by some callers; they would point git at another repository.
 _FOREIGN = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"})
+
+
+def _run_git(
+    environment: Mapping[str, str], directory: str, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            ["git", "-C", directory, *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise MemcloudError("The writer git needs the command git on the controller") from error
+    except subprocess.TimeoutExpired as error:
+        words = f"git {arguments[0]} took more than {_TIMEOUT} s"
+        return subprocess.CompletedProcess(error.cmd, _GIVEN_UP, "", words)
 
 
 def _rejected(pushed: subprocess.CompletedProcess[str]) -> bool:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -119,6 +120,33 @@ def test_unpushed_commits_stay_where_they_are(remote: Path, tmp_path: Path) -> N
     assert "draft" not in git(remote, "ls-tree", "-r", "--name-only", "main")
     assert (work / "inventory" / "host_vars" / "acme.yml").exists()
     assert git(work, "log", "-1", "--format=%s").strip() == "Draft"
+
+
+@pytest.mark.parametrize("kind", ["core.sshCommand", "GIT_SSH_COMMAND", "GIT_SSH", ""])
+def test_the_clone_says_by_which_ssh_it_is_pushed(
+    remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    work = clone(remote, tmp_path / "work")
+    log = tmp_path / "log"
+    for name in ("own-ssh", "ssh"):
+        (tmp_path / name).write_text(
+            f'#!/bin/sh\necho "$0 $@" >> {log}\nfor words; do :; done\nexec sh -c "$words"\n'
+        )
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("GIT_SSH_VARIANT", "ssh")
+    for name in ("GIT_SSH_COMMAND", "GIT_SSH"):
+        monkeypatch.delenv(name, raising=False)
+    git(work, "remote", "set-url", "origin", f"ssh://git@git.example.com{remote}")
+    if kind.startswith("GIT"):
+        monkeypatch.setenv(kind, str(tmp_path / "own-ssh"))
+    elif kind:
+        git(work, "config", kind, f"{tmp_path}/own-ssh -i deploy_key")
+    writer(work).apply(Request("acme", {"tenant_uid": "u1"}))
+    used = "own-ssh" if kind else "ssh"
+    calls = log.read_text().splitlines()
+    assert {Path(call.split()[0]).name for call in calls} == {used}
+    assert all(("-o BatchMode=yes" in call) == (not kind) for call in calls)
 
 
 def test_a_clone_whose_entry_is_another_one_is_refused(remote: Path, tmp_path: Path) -> None:
