@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._model import SECRET_FIELDS
+from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import Platform
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import (
     Tenant,
     check_name,
@@ -92,7 +93,7 @@ class ActionModule(ControllerAction):
             usual["tenant_node"] = chosen
             return chosen
 
-        answer = self._answer(wish.name, controller.keys_dir(platform))
+        answer = self._answer(wish.name, controller, platform)
         outcome = create(
             wish,
             controller.writer(platform),
@@ -112,9 +113,13 @@ class ActionModule(ControllerAction):
             tenant.name, tenant.node_group, rooms, Need(memory, tier.storage)
         )
 
-    def _answer(self, tenant: str, keys_dir: str) -> Answer:
-        path = self.path("result_file") or os.path.join(keys_dir, tenant + ".json")
-        return Answer(tenant, path, self.path("key_file"))
+    def _answer(self, tenant: str, controller: Controller, platform: Platform) -> Answer:
+        usual = os.path.join(controller.keys_dir(platform), tenant + ".json")
+        path, key_file = self.path("result_file"), self.path("key_file")
+        told = path or key_file or self._task.args.get("expose_key")
+        return Answer(
+            tenant, path or usual, key_file, not told and controller.key_is_lost(platform)
+        )
 
 
 def _reported(wish: Wish, answer: Answer, outcome: Outcome) -> dict[str, Any]:

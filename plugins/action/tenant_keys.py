@@ -86,7 +86,7 @@ class ActionModule(ControllerAction):
         known = str(arguments.get("api_key_sha256") or "").strip()
 
         def one(tenant: Tenant, platform: Platform, dry_run: bool) -> dict[str, Any]:
-            answer = self._answer(tenant.name, key_name, controller.keys_dir(platform))
+            answer = self._answer(tenant.name, key_name, controller, platform)
             outcome = change_keys(
                 KeyWish(tenant.name, change, key_name, overlap, ends, known),
                 controller.writer(platform),
@@ -104,12 +104,17 @@ class ActionModule(ControllerAction):
                 one(tenant, platform, True)
         return {tenant.name: one(tenant, platform, check_mode) for tenant, platform in tenants}
 
-    def _answer(self, tenant: str, key_name: str, keys_dir: str) -> Answer:
+    def _answer(
+        self, tenant: str, key_name: str, controller: Controller, platform: Platform
+    ) -> Answer:
+        keys_dir = controller.keys_dir(platform)
+        given = self.path("result_file") or self.path("key_file")
         name = tenant if key_name == DEFAULT_NAME else f"{tenant}.{key_name}"
         path = self.path("result_file") or os.path.join(keys_dir, name + ".json")
         # A key that has a file of its own keeps it.
         before = Answer(tenant, path).read().get("api_key_file") or ""
-        return Answer(tenant, path, self.path("key_file") or str(before))
+        lost = not given and controller.key_is_lost(platform)
+        return Answer(tenant, path, self.path("key_file") or str(before), lost)
 
     # -- what passwords are derived from ------------------------------------------------------
 

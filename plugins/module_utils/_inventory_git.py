@@ -53,6 +53,7 @@ class GitWriter:
     ) -> None:
         self._inventory_dir = os.path.realpath(inventory_dir)
         self._remote = remote
+        self._shown = _without_credentials(remote)
         self._branch_given = branch
         self._author = author or "memcloud <memcloud@localhost>"
         self._decrypt = decrypt
@@ -106,7 +107,7 @@ class GitWriter:
                     self._check_arrived(root, directory, pushed, request)
                 return self._located(change, root, directory)
         raise MemcloudError(
-            f"{request.name}: {_ATTEMPTS} pushes to {self._remote} were overtaken by others; "
+            f"{request.name}: {_ATTEMPTS} pushes to {self._shown} were overtaken by others; "
             "nothing was changed. Run it again."
         )
 
@@ -118,7 +119,7 @@ class GitWriter:
         own = None if request.delete else self._local.read(request.name)
         if own is not None and request.laid_over(own) != request.laid_over(present or {}):
             raise MemcloudError(
-                f"{request.name}: its entry in this clone is not that of {self._remote}, branch "
+                f"{request.name}: its entry in this clone is not that of {self._shown}, branch "
                 f"{self._branch(root)}: the clone is behind, or has changes of its own. Bring it "
                 "up to date with git pull, push what is yours, and run this again. Nothing was "
                 "touched"
@@ -152,7 +153,7 @@ class GitWriter:
             tip = self._fetch(root)
         except MemcloudError as error:
             raise MemcloudError(
-                f"{request.name}: whether its entry was pushed to {self._remote} is not known "
+                f"{request.name}: whether its entry was pushed to {self._shown} is not known "
                 f"({_last_line(pushed)}), and it cannot be fetched from there. Run it again when "
                 "it can: it goes on from what is there"
             ) from error
@@ -165,7 +166,7 @@ class GitWriter:
             self._update_copy(root, request)
         except (MemcloudError, OSError) as error:
             self._warn(
-                f"{request.name}: its entry was written to {self._remote}, but not to this clone "
+                f"{request.name}: its entry was written to {self._shown}, but not to this clone "
                 f"({error}): bring the clone up to date with git pull before the next run"
             )
 
@@ -189,7 +190,8 @@ class GitWriter:
         if found.returncode:
             raise MemcloudError(
                 f"{self._inventory_dir} is in no Git repository, but platform_inventory_writer is "
-                f"git ({_last_line(found)}). Set it to file, or run from a clone."
+                f"git ({_last_line(found)}). Set it to file, or run from a clone; in AWX say with "
+                "platform_git_inventory where in the project the inventory is."
             )
         return os.path.realpath(found.stdout.strip())
 
@@ -263,7 +265,7 @@ class GitWriter:
 
     def _cannot(self, what: str, done: subprocess.CompletedProcess[str]) -> MemcloudError:
         return MemcloudError(
-            f"The inventory cannot be {what} {self._remote} ({_last_line(done)}), so nothing was "
+            f"The inventory cannot be {what} {self._shown} ({_last_line(done)}), so nothing was "
             "touched. Give the run credentials that may push (platform_git_remote, "
             "platform_git_branch), or set platform_inventory_writer to file."
         )

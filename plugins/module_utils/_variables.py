@@ -94,6 +94,7 @@ PLATFORM_VARIABLES = frozenset(
         "platform_git_remote",
         "platform_git_branch",
         "platform_git_author",
+        "platform_git_inventory",
         "platform_awx_url",
         "platform_awx_token",
         "platform_awx_inventory",

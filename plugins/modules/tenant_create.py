@@ -57,6 +57,12 @@ options:
     description: A file for the key alone; the answer names this file instead of the key.
     type: path
     default: ""
+  expose_key:
+    description:
+      - The play tells the key by M(memcloud.memmachine.tenant_answer), so that a job of AWX may make
+        one although its files are thrown away.
+    type: bool
+    default: false
   variables:
     description: More C(tenant_*) variables for a new entry.
     type: dict

@@ -8,8 +8,10 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+from ansible.context import CLIARGS
 from ansible.inventory.host import Host
 from ansible.utils.display import Display
 from ansible_collections.memcloud.memmachine.plugins.module_utils._entries import (
@@ -58,8 +60,11 @@ class Controller:
         self._templar = templar
         self._hostvars = task_vars["hostvars"]
         self._groups = task_vars["groups"]
-        self.inventory_dir = _inventory_dir(task_vars)
         self._entries: Mapping[str, Mapping[str, Any]] | None = None
+        self.inventory_dir = _inventory_dir(task_vars)
+        if not _git_root(self.inventory_dir):
+            given = self._settings("platform_git_inventory").get("platform_git_inventory")
+            self.inventory_dir = _in_project(str(given)) if given else self.inventory_dir
 
     def nodes(self) -> list[str]:
         """The nodes, of which there must be one."""
@@ -137,19 +142,28 @@ class Controller:
 
     def writer(self, platform: Platform) -> Writer:
         """The writer that platform_inventory_writer names."""
-        raw = self._raw("")
-        templar = self._templar.copy_with_new_env(available_variables=raw)
-        values = {
-            name: templar.template(value)
-            for name, value in raw.items()
-            if name.startswith(("platform_git_", "platform_awx_"))
-        }
+        values = self._settings("platform_git_", "platform_awx_")
         decrypt = decrypter(self._hostvars._loader)
         return writer_of(platform.inventory_writer, self.inventory_dir, values, decrypt)
 
     def keys_dir(self, platform: Platform) -> str:
         """Where answers with keys are kept."""
         return os.path.join(self.inventory_dir, platform.keys_dir or ".secrets")
+
+    def key_is_lost(self, platform: Platform) -> bool:
+        """Whether AWX throws the directory of answers away at the end of this job."""
+        job = self._task_vars.get("awx_job_id") or self._task_vars.get("tower_job_id")
+        return bool(job) and not os.path.isabs(platform.keys_dir)
+
+    def _settings(self, *prefixes: str) -> dict[str, Any]:
+        """The variables of the platform whose names begin so."""
+        raw = self._raw("")
+        templar = self._templar.copy_with_new_env(available_variables=raw)
+        return {
+            name: templar.template(value)
+            for name, value in raw.items()
+            if name.startswith(prefixes)
+        }
 
     def _raw(self, name: str) -> dict[str, Any]:
         """Untemplated variables of a tenant, of one to be if there is none of this name."""
@@ -246,6 +260,27 @@ def _inventory_dir(task_vars: Mapping[str, Any]) -> str:
     if directories:
         return directories[0]
     raise MemcloudError("There is no inventory directory to write to: name one with -i")
+
+
+def _git_root(directory: str) -> str:
+    """The top of the working copy that a directory is in; empty where it is in none."""
+    path = Path(os.path.realpath(directory))
+    return next((str(above) for above in (path, *path.parents) if (above / ".git").exists()), "")
+
+
+def _in_project(given: str) -> str:
+    """The inventory's directory in the repository that the run's playbook comes from."""
+    playbooks = [word for word in CLIARGS.get("args") or () if os.path.isfile(word)]
+    for directory in (*map(os.path.dirname, map(os.path.realpath, playbooks)), os.getcwd()):
+        root = _git_root(directory)
+        if root and os.path.isdir(os.path.join(root, given)):
+            return os.path.join(root, given)
+    raise VariableError(
+        "platform",
+        "platform_git_inventory",
+        f"is {given}, and the Git repository of this playbook has no such directory: write it from "
+        "the top of the repository, as inventories/production",
+    )
 
 
 def _files_in(directory: str) -> list[str]:

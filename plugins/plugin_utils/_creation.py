@@ -114,12 +114,14 @@ class Answer:
     """The result file: what is told to whoever asked for the tenant, with its key, 0600.
 
     :param key_file: a file of its own for the key; empty to have it in the result file.
+    :param lost: whether it goes with the run, so that a key in it would be nobody's.
     """
 
-    def __init__(self, tenant: str, path: str, key_file: str = "") -> None:
+    def __init__(self, tenant: str, path: str, key_file: str = "", lost: bool = False) -> None:
         self._tenant = tenant
         self.path = path
         self.key_file = key_file
+        self._lost = lost
 
     def read(self) -> dict[str, Any]:
         """The answer given before, empty when there is none."""
@@ -144,6 +146,16 @@ class Answer:
             return str(answer["api_key"])
         path = answer.get("api_key_file") or self.key_file
         return (read_text(path) or "").strip() if path else ""
+
+    def check_lasts(self) -> None:
+        """Raise if nobody could fetch a new key from here."""
+        if self._lost:
+            raise MemcloudError(
+                f"{self._tenant}: no key was made, since {self.path} is thrown away with this job "
+                "of AWX. Nothing was touched. Give -e api_key_sha256=<hex> of a key that you keep, "
+                "or a place that stays: -e result_file=… or -e key_file=…, or platform_keys_dir "
+                "as an absolute path"
+            )
 
     def write(self, facts: Mapping[str, Any], api_key: str | None = None) -> bool:
         """Lay facts over the answer, and a new key if there is one; whether it changed."""
@@ -237,6 +249,8 @@ def create(
     with one_at_a_time(answer.path, dry_run=dry_run):
         current = writer.read(wish.name)
         decision = decide(wish, current, answer.api_key(), usual, moment)
+        if decision.api_key:
+            answer.check_lasts()
         tenant = validate(decision.variables, current)
         entry = {**(current or {}), **decision.variables}
         read = {name: (current or {}).get(name) for name in decision.variables}

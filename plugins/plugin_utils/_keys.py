@@ -259,6 +259,8 @@ def change_keys(
                 writer.apply(Request(wish.tenant, read, expect=EXISTING, read=read))
             return KeyOutcome("resumed", {"tenant_api_keys": keys}, None)
         api_key, planned = _plan(wish, keys, now)
+        if api_key:
+            answer.check_lasts()
         variables = {"tenant_api_keys": planned.keys}
         tenant = validate(variables)
         request = Request(wish.tenant, variables, expect=EXISTING, uid=tenant.uid, read=read)

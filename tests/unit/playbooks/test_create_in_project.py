@@ -25,6 +25,13 @@ pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
 CHECKOUT = Path(__file__).parents[3]
 ROOT_KEY = base64.b64encode(bytes(range(32))).decode()
+ENVIRONMENT = {
+    **os.environ,
+    "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+    "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".ansible" / "collections"),
+    "ANSIBLE_NOCOLOR": "1",
+    "ROOT_KEY": ROOT_KEY,
+}
 
 
 def git(directory: Path, *arguments: str) -> str:
@@ -65,25 +72,52 @@ class Project:
         clone = self.directory / name
         subprocess.run(["git", "clone", "-q", self.remote, clone], check=True, capture_output=True)
         git(clone, "checkout", "-q", "--detach")
-        command = [
-            str(Path(sys.executable).parent / "ansible-playbook"),
+        return self._start(
+            clone,
             str(CHECKOUT / "playbooks" / "create_tenant.yml"),
             "-i",
             str(clone / "inventory"),
             "--extra-vars",
             json.dumps({"deploy": False, **variables}),
             *arguments,
-        ]
+        )
+
+    def awx_job(self, name: str, *arguments: str, **variables: Any) -> subprocess.Popen[str]:
+        """A job of AWX: a shallow copy of its own copy, and a script that tells the inventory."""
+        copy, private = self.directory / f"{name}-copy", self.directory / name
+        subprocess.run(["git", "clone", "-q", self.remote, copy], check=True, capture_output=True)
+        playbook = copy / "create.yml"
+        playbook.write_text("- import_playbook: memcloud.memmachine.create_tenant\n")
+        git(copy, "add", ".")
+        git(copy, "commit", "-q", "-m", "A playbook")
+        project = private / "project"
+        words = ["clone", "-q", "--depth=1", f"file://{copy}", str(project)]
+        subprocess.run(["git", *words], check=True, capture_output=True)
+        git(project, "checkout", "-q", "-b", "awx_internal/1")
+        words = ["-i", str(copy / "inventory"), "--list", "--export"]
+        told = subprocess.run(
+            [str(Path(sys.executable).parent / "ansible-inventory"), *words],
+            cwd=copy,
+            env=ENVIRONMENT,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        shutil.rmtree(copy)
+        script = private / "inventory" / "hosts"
+        script.parent.mkdir()
+        script.write_text(f"#!/bin/sh\ncat <<'END'\n{told}\nEND\n")
+        script.chmod(0o755)
+        extra = {"deploy": False, "awx_job_id": 7, **variables}
+        return self._start(
+            project, "create.yml", "-i", str(script), "-e", json.dumps(extra), *arguments
+        )
+
+    def _start(self, directory: Path, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            command,
-            cwd=clone,
-            env={
-                **os.environ,
-                "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
-                "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".ansible" / "collections"),
-                "ANSIBLE_NOCOLOR": "1",
-                "ROOT_KEY": ROOT_KEY,
-            },
+            [str(Path(sys.executable).parent / "ansible-playbook"), *arguments],
+            cwd=directory,
+            env=ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -172,3 +206,28 @@ def test_where_nothing_can_be_pushed_nothing_is_left(project: Project, tmp_path:
     assert "cannot be pushed to origin" in output
     assert not answer.exists()
     assert project.commits() == 1
+
+
+def test_a_job_whose_inventory_awx_tells_writes_to_the_project(
+    project: Project, tmp_path: Path
+) -> None:
+    key = {"api_key_sha256": hashlib.sha256(b"mine").hexdigest()}
+    status, output = project.finish("job", project.awx_job("job", tenant="acme", **key))
+    assert status != 0
+    assert "in AWX say with platform_git_inventory where" in output
+    where = {"platform_git_remote": str(project.remote), "platform_git_inventory": "nowhere"}
+    status, output = project.finish("job", project.awx_job("job", tenant="acme", **key, **where))
+    assert status != 0
+    assert "platform_git_inventory: is nowhere, and the Git repository of this playbook" in output
+    where["platform_git_inventory"] = "inventory"
+    status, output = project.finish("job", project.awx_job("job", tenant="acme", **where))
+    assert status != 0
+    assert "acme: no key was made, since " in output
+    assert project.commits() == 1
+    status, output = project.finish("job", project.awx_job("job", tenant="acme", **key, **where))
+    assert status == 0, output
+    assert project.entry("acme")["tenant_api_keys"][0]["sha256"] == key["api_key_sha256"]
+    status, output = project.finish("job", project.awx_job("job", tenant="acme", **key, **where))
+    assert status == 0, output
+    assert "changed=0" in output
+    assert project.commits() == 2

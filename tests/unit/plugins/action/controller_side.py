@@ -50,7 +50,7 @@ class Run:
         self.loader.set_vault_secrets(vault_secrets)
         self.inventory = InventoryManager(self.loader, sources=[str(inventory)])
         self.variables = VariableManager(self.loader, self.inventory)
-        self.variables._extra_vars.update(extra_vars)
+        self.variables._extra_vars = {**self.variables._extra_vars, **extra_vars}
         self.hostvars = HostVars(self.inventory, self.variables, self.loader)
 
     def groups(self) -> dict[str, list[str]]:

@@ -243,6 +243,20 @@ def test_an_answer_tells_a_failure_even_where_the_entry_cannot_be_used(tmp_path:
         Run(inventory).act(tenant_answer, "acme")
 
 
+def test_a_job_of_awx_creates_no_tenant_whose_key_goes_with_it(tmp_path: Path) -> None:
+    inventory = write_inventory(tmp_path)
+    run = Run(inventory, awx_job_id=7)
+    with pytest.raises(AnsibleActionFail, match="acme: no key was made, .*api_key_sha256"):
+        run.act(tenant_create, tenant="acme")
+    assert not (tmp_path / "host_vars/acme.yml").exists()
+    for name, given in (
+        ("acme", {"api_key_sha256": "a" * 64}),
+        ("globex", {"key_file": str(tmp_path / "key")}),
+        ("initech", {"expose_key": True}),
+    ):
+        assert run.act(tenant_create, tenant=name, **given)["action"] == "created"
+
+
 def test_entries_are_changed_for_all_tenants_at_once(tmp_path: Path) -> None:
     inventory = write_inventory(
         tmp_path,

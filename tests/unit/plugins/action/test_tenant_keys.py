@@ -119,3 +119,41 @@ def test_restore_points_take_a_new_root_key_once_it_is_deployed(
     assert plays[-1]["tasks"][0]["vars"] == {"memcloud_points": "open"}
     templar = Templar(DataLoader(), {"ansible_check_mode": False, **variables})
     assert templar.template(trust_as_template(plays[-1]["hosts"])) == hosts
+
+
+@pytest.mark.parametrize("change", ["rotate", "add"])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_job_of_awx_makes_no_key_that_goes_with_it(
+    inventory: Path, change: str, check_mode: bool
+) -> None:
+    keys = [{"name": "default", "sha256": "a" * 64}]
+    (inventory / "host_vars/acme.yml").write_text(
+        ENTRY % 1 + yaml.safe_dump({"tenant_api_keys": keys})
+    )
+    name = "default" if change == "rotate" else "ci"
+
+    def act(check_mode: bool = False, job: int = 7, **given: Any) -> Any:
+        wish = {"tenants": ["acme"], "change": change, "key_name": name, **given}
+        return Run(inventory, awx_job_id=job).act(tenant_keys, check_mode=check_mode, **wish)
+
+    for keys_dir in ("", "platform_keys_dir: keys\n"):
+        (inventory / "group_vars/tenants.yml").write_text(keys_dir)
+        with pytest.raises(AnsibleActionFail, match="acme: no key was made, .*api_key_sha256"):
+            act(check_mode)
+        assert entry(inventory, "acme")["tenant_api_keys"] == keys
+        assert not (inventory / ".secrets/acme.json").exists()
+    stays = inventory.parent / "stays"
+    for given in ({"api_key_sha256": "b" * 64}, {"result_file": str(stays / "a")}, {"job": 0}):
+        assert act(True, **given)["changed"]
+    (inventory / "group_vars/tenants.yml").write_text(f"platform_keys_dir: {stays}\n")
+    assert act()["changed"]
+    assert sorted(path.name for path in stays.iterdir())[0].startswith("acme")
+
+
+def test_the_last_key_but_one_is_revoked_by_a_job_of_awx(inventory: Path) -> None:
+    keys = [{"name": name, "sha256": name[0] * 64} for name in ("default", "ci")]
+    (inventory / "host_vars/acme.yml").write_text(
+        ENTRY % 1 + yaml.safe_dump({"tenant_api_keys": keys})
+    )
+    run = Run(inventory, awx_job_id=7)
+    assert run.act(tenant_keys, tenants=["acme"], change="revoke", key_name="ci")["changed"]

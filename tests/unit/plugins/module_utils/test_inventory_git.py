@@ -287,6 +287,13 @@ def test_outside_of_a_repository_the_way_out_is_told(tmp_path: Path) -> None:
         GitWriter(str(tmp_path)).check()
 
 
+def test_the_credentials_of_a_remote_are_not_told(remote: Path, tmp_path: Path) -> None:
+    work = clone(remote, tmp_path / "work")
+    with pytest.raises(MemcloudError, match="cannot be fetched from http://127.0.0.1:9/") as told:
+        writer(work, remote="http://bot:a-token@127.0.0.1:9/x.git").check()
+    assert "a-token" not in str(told.value)
+
+
 def test_one_who_is_always_overtaken_gives_up(
     remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
