@@ -82,6 +82,20 @@ class MemoryServer:
             if error.status != 409:
                 raise
 
+    def switches(self, project: Project) -> dict[str, bool]:
+        """Whether a project's memories are on; empty where the server has no such switches."""
+        try:
+            found = self._call("POST", "/memory/episodic/config/get", _ids(project))
+        except ApiError as error:
+            if error.status in (404, 405):
+                return {}
+            raise
+        return {name: bool(on) for name, on in found.items()}
+
+    def switch(self, project: Project, switches: Mapping[str, bool]) -> None:
+        """Turn memories of a project on and off."""
+        self._call("POST", "/memory/episodic/config", {**_ids(project), **switches})
+
     def count(self, project: Project) -> int:
         """How many memories a project has."""
         return int(self._call("POST", "/projects/episode_count/get", _ids(project))["count"])

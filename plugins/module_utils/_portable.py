@@ -107,6 +107,7 @@ def export_memories(
                 "org": org,
                 "project": project[1],
                 "description": server.description(project) or "",
+                "switched_off": _switched_off(server, project),
                 "set_types": kinds[org],
                 "episodic": episodes,
                 "semantic": semantic,
@@ -120,6 +121,10 @@ def export_memories(
                 _write(stream, memory)
                 entry["semantic"] += 1
     return told
+
+
+def _switched_off(server: MemoryServer, project: Project) -> list[str]:
+    return sorted(name for name, on in server.switches(project).items() if not on)
 
 
 def _scope_of(

@@ -286,6 +286,14 @@ def prove_import(
     return told
 
 
+def switch_off(server: MemoryServer, projects: Iterable[Mapping[str, Any]]) -> None:
+    """Switch off what was off in each project, once its memories are where they belong."""
+    for entry in projects:
+        off = entry.get("switched_off") or ()
+        if off:
+            server.switch((str(entry["org"]), str(entry["project"])), dict.fromkeys(off, False))
+
+
 def _not_there(server: MemoryServer, batch: Batch) -> list[Memory]:
     if not batch.semantic:
         return _without(batch.memories, _stored(server, batch))

@@ -46,6 +46,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._portable_impo
     Cursor,
     import_memories,
     prove_import,
+    switch_off,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import (
     PROBE_ORGANISATION,
@@ -266,6 +267,7 @@ class Import(Operation):
                     done = import_memories(server, lines, cursor, manifest["projects"])
                 with job.step("compare"):
                     projects = _prove(job, server, lines, manifest["projects"])
+                    switch_off(server, manifest["projects"])
             with job.step("prove"):
                 proof = job.prove()
         job.record["imported"] = {"memories": cursor.archive, "at": now()}

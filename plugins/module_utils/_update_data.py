@@ -36,6 +36,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._portable_impo
     Cursor,
     import_memories,
     prove_import,
+    switch_off,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._reservation import (
     reserve,
@@ -138,6 +139,7 @@ def reload_data(job: Job, trial: Mapping[str, Any]) -> list[dict[str, Any]]:
         cursor = Cursor.load(path + ".cursor", file_sha256(path))
         import_memories(server, path, cursor, projects)
         moved = prove_import(server, path, projects, exact=True)
+        switch_off(server, projects)
         server.close()
     return moved
 

@@ -18,6 +18,7 @@ import yaml
 from support.platform import Platform, Tenant
 
 MEMORIES = 400
+SHORT_TERM = "short_term_memory_enabled"
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,7 @@ def source(platform: Platform) -> Tenant:
         name = {"content": "My name is Ada and I like green tea", "producer": "ada"}
         store(tenant, "few", [dict(name) for _ in range(5)], ["episodic", "semantic"])
         wait_for_ingestion(tenant)
+        switch(tenant, "/config", **{SHORT_TERM: False})
     return tenant
 
 
@@ -60,6 +62,14 @@ def store(tenant: Tenant, project: str, messages: list[dict[str, Any]], types: l
             break
         time.sleep(0.3)
     answer.raise_for_status()
+
+
+def switch(tenant: Tenant, call: str, **switches: bool) -> Any:
+    """What a customer does with the memories of the project ci/many."""
+    body = {"org_id": "ci", "project_id": "many", **switches}
+    answer = tenant.request("POST", f"/api/v2/memory/episodic{call}", json=body)
+    answer.raise_for_status()
+    return answer.json() if answer.content else None
 
 
 def wait_for_ingestion(tenant: Tenant) -> None:
@@ -130,6 +140,8 @@ def test_a_killed_import_goes_on_and_every_memory_arrives_once(
     platform.play.ok("import_tenant", tenant="zeta", file=str(archive))
     assert everything(target) == everything(source)
     assert semantic(target) == semantic(source)
+    assert switch(target, "/config/get") == switch(source, "/config/get")
+    assert switch(target, "/config/get")[SHORT_TERM] is False
     found = target.search("Fact number 42 is about tea", project="many")
     assert any("Fact number" in content for content in found)
     assert not cursor.exists() and not cursor.with_name("import.tar.gz").exists()
@@ -184,6 +196,7 @@ def test_a_tenant_moves_to_another_embedding_model_with_all_it_knows(
     assert source.entry["tenant_embedder_dimensions"] == 64
     assert source.sql("SELECT DISTINCT vector_dims(embedding) FROM feature") == "64"
     assert source.search("Fact number 42 is about tea", project="many")
+    assert switch(source, "/config/get")[SHORT_TERM] is False
     assert platform.play.ok("deploy_tenant", tenant=source.name).changed == {}
     volumes = platform.docker().volumes.list(filters={"name": f"{platform.name}-{source.name}-"})
     assert len(volumes) == 2

@@ -19,6 +19,7 @@ class FakeMemories:
 
     def __init__(self):
         self.projects = {}  # (org, project) -> description
+        self.switches = {}  # project -> which of its memories are on; None: there are no switches
         self.episodes = {}  # uid -> episode
         self.features = {}  # uid -> feature
         self.kinds = {}  # org -> set types
@@ -67,6 +68,17 @@ class FakeMemories:
             return 409, {"detail": "exists"}
         self.projects[project] = body["description"]
         return 201, {}
+
+    def api_memory_episodic_config_get(self, project, _body):
+        if self.switches is None:
+            return 404, {"detail": "Not Found"}
+        on = {"enabled": True, "long_term_memory_enabled": True}
+        return 200, {**on, **self.switches.get(project, {})}
+
+    def api_memory_episodic_config(self, project, body):
+        own = {name: on for name, on in body.items() if name.endswith("enabled")}
+        self.switches[project] = self.switches.get(project, {}) | own
+        return 204, None
 
     def api_projects_episode_count_get(self, project, _body):
         return 200, {"count": len(self.of(project))}

@@ -21,6 +21,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._portable_impo
     Cursor,
     import_memories,
     prove_import,
+    switch_off,
 )
 
 sys.path.insert(0, os.path.dirname(__file__))
@@ -107,6 +108,19 @@ def test_an_import_has_everything_of_every_project_but_the_probes(servers, tmp_p
     assert target.projects["empty", "one"] == "Nothing in it yet"
     proved = prove_import(reader(target), path, projects, exact=True)
     assert [(entry["project"], entry["stored"]) for entry in proved][0] == ("chat", 25)
+
+
+def test_what_a_project_has_switched_off_is_off_in_the_other_server(servers, tmp_path):
+    source, target = servers
+    fill(source)
+    fill(source, ("globex", "mail"), count=3)
+    source.switches[ACME] = {"long_term_memory_enabled": False}
+    _path, projects = export(source, tmp_path)
+    assert [entry["switched_off"] for entry in projects] == [["long_term_memory_enabled"], []]
+    switch_off(reader(target), projects)
+    assert target.switches == source.switches
+    source.switches = None  # an older server
+    assert export(source, tmp_path)[1][0]["switched_off"] == []
 
 
 def test_two_equal_memories_stay_two(servers, tmp_path):
