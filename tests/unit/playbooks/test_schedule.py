@@ -15,12 +15,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from ansible.parsing.vault import VaultLib, VaultSecret
 from support import controller
 
 # The playbook gives the file to root, as cron wants it, which root alone can do. make test is run
 # by root.
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the file of a schedule is root's")
 LINE = re.compile(r"([0-9*/]+ ){5}root (?P<command>.*)")
+PLAYBOOKS = controller.TOP / "playbooks"
+SETTING = re.compile(r"([A-Z_]+)=(.*)")
 
 
 @pytest.fixture
@@ -32,12 +35,13 @@ def commands(tmp_path: Path) -> dict[str, str]:
     given = ("-e", f"cron_file={schedule}", "-i", str(inventory))
     code, output = controller.play("playbooks/schedule_backups.yml", *given)
     assert code == 0, output
+    assert "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED=true\n" in schedule.read_text()
     stub = tmp_path / "ansible-playbook"
     stub.write_text('#!/bin/sh\necho "did $*"\nexit ${STATUS:-0}\n')
     stub.chmod(0o755)
     found = {}
     for line in schedule.read_text().splitlines():
-        if line.startswith(("#", "PATH=")):
+        if line.startswith("#") or SETTING.fullmatch(line):
             continue
         match = LINE.fullmatch(line)
         assert match, line
@@ -76,7 +80,7 @@ def test_all_of_them_run_their_playbook(commands: dict[str, str], tmp_path: Path
     assert sorted(commands) == sorted(("backup_tenant", *CARE))
     for name, command in commands.items():
         output = said(command)
-        assert output.startswith(f"did -i {tmp_path}/with a space.yml playbooks/{name}.yml")
+        assert output.startswith(f"did -i {tmp_path}/with a space.yml {PLAYBOOKS}/{name}.yml")
         assert output.count("\n") == 1
     assert "-e share=10%" in said(commands["check_backups"])
 
@@ -135,3 +139,62 @@ def test_a_schedule_of_another_inventory_is_neither_replaced_nor_removed(tmp_pat
     assert run(one, "-e", "state=absent")[0] == 0
     assert not schedule.exists()
     assert own.exists()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """Somebody's project: the collection installed in it, a vault, and the tenant acme."""
+    collections = tmp_path / "collections" / "ansible_collections" / "memcloud"
+    collections.mkdir(parents=True)
+    (collections / "memmachine").symlink_to(controller.TOP)
+    (tmp_path / "site.cfg").write_text("[defaults]\ncollections_path = collections\n")
+    inventory = tmp_path / "inventory"
+    (inventory / "host_vars").mkdir(parents=True)
+    (inventory / "host_vars" / "acme.yml").write_text("tenant_tier: free\n")
+    (inventory / "nodes.yml").write_text("nodes: {hosts: {node1: {platform_name: zz}}}\n")
+    (inventory / "tenants.yml").write_text("plugin: memcloud.memmachine.tenants\n")
+    (tmp_path / "password").write_text("it opens the vault\n")
+    (inventory / "group_vars").mkdir()
+    vault = VaultLib([("default", VaultSecret(b"it opens the vault"))])
+    (inventory / "group_vars" / "all.yml").write_bytes(vault.encrypt("secret: 1\n"))
+    return tmp_path
+
+
+def schedule_of(site: Path, *words: str) -> tuple[int, str]:
+    return controller.play(
+        "memcloud.memmachine.schedule_backups",
+        *("-i", "inventory", "-e", f"cron_file={site}/schedule", *words),
+        cwd=site,
+        ANSIBLE_CONFIG=str(site / "site.cfg"),
+        ANSIBLE_COLLECTIONS_PATH=str(site / "collections"),
+    )
+
+
+def test_what_is_scheduled_reads_the_inventory_as_the_run_did_that_wrote_it(site: Path) -> None:
+    code, output = schedule_of(site, "--vault-password-file", "password")
+    assert code == 0, output
+    lines = (site / "schedule").read_text().splitlines()
+    settings = dict(match.groups() for line in lines if (match := SETTING.fullmatch(line)))
+    assert settings["ANSIBLE_CONFIG"] == f"{site}/site.cfg"
+    assert settings["ANSIBLE_COLLECTIONS_PATH"] == f"{site}/collections"
+    assert settings["ANSIBLE_VAULT_IDENTITY_LIST"] == f"default@{site}/password"
+    (backup,) = [match["command"] for line in lines if (match := LINE.fullmatch(line))][:1]
+    command = backup.replace("-e due=true", "--list-hosts").replace("| logger", "| grep acme #")
+    done = subprocess.run(
+        ["/bin/sh", "-c", command.replace("/run/lock/", f"{site}/")],
+        env=settings,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.strip() == "acme", done.stderr
+
+
+def test_what_could_not_read_the_inventory_is_not_scheduled(site: Path) -> None:
+    (site / "inventory" / "tenants.yml").write_text("plugin: memcloud.memmachine.nothing\n")
+    code, output = schedule_of(site, "--vault-password-file", "password")
+    assert code != 0
+    assert f"Completely failed to parse inventory source {site}/inventory/tenants.yml" in output
+    assert not (site / "schedule").exists()
