@@ -185,7 +185,10 @@ class TenantDoctor:
     def _model(self) -> Found:
         if self._tenant["model"]["provider"] == "demo" and self._tenant["tier"] != _FREE:
             what = f"tier {self._tenant['tier']} uses the demo provider, which understands nothing"
-            advice = "set platform_model_* before it stores much; reembed_tenant takes it along"
+            advice = (
+                "set platform_model_* for new tenants; export_tenant, create_tenant and "
+                "import_tenant take its memories into one of them"
+            )
             yield WARNING, what, advice
 
     def _restore_points(self) -> Found:

@@ -35,7 +35,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api impo
     wait_for_gate,
     wait_for_router,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
+    MemcloudError,
+    VariableError,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
     atomic_write,
     read_text,
@@ -43,6 +46,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._files import 
     remove_tree,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
+from ansible_collections.memcloud.memmachine.plugins.module_utils._model import DEMO_EMBEDDER
 from ansible_collections.memcloud.memmachine.plugins.module_utils._names import unique_name
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import addresses_of
@@ -530,3 +534,30 @@ def embedder_of(tenant: Mapping[str, Any]) -> dict[str, Any]:
     """What decides whether stored vectors can be compared with new ones."""
     model = tenant["model"]
     return {"model": model["embedder_model"], "dimensions": model["embedder_dimensions"]}
+
+
+def check_provider_stays(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Stop what would have a real provider asked for the demo's model, or the demo for a real one.
+
+    Not even reembed_tenant can change between these two: to hand out its memories, the old server
+    wants a provider that has the old model.
+    """
+    known, provider = record.get("embedder"), tenant["model"]["provider"]
+    if known is None:
+        return
+    of_demo = known["model"] == DEMO_EMBEDDER
+    if of_demo == (embedder_of(tenant)["model"] == DEMO_EMBEDDER or provider == "demo"):
+        return
+    back = (
+        f"tenant_model_provider: demo in the entry of {tenant['tenant']}"
+        if of_demo
+        else f"the provider of {known['model']} again (platform_model_* or tenant_model_*)"
+    )
+    raise VariableError(
+        tenant["tenant"],
+        "tenant_model_provider",
+        f"is {provider} now, but the tenant's memories were stored with {known['model']}, which "
+        f"that provider does not have: set {back}. To have {provider} for them, then run "
+        "export_tenant for it, create_tenant for a new one, import_tenant into that one. Nothing "
+        "was touched",
+    )

@@ -15,15 +15,17 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._variables imp
 )
 
 PROVIDERS = ("auto", "demo", "openai", "openai_compatible", "bedrock")
+# No other provider has a model of this name.
+DEMO_EMBEDDER = "demo-embedding"
 _USUAL_MODELS = {
-    "demo": ("demo-embedding", 384, "demo-chat"),
+    "demo": (DEMO_EMBEDDER, 384, "demo-chat"),
     "openai": ("text-embedding-3-small", 1536, "gpt-4o-mini"),
     "bedrock": ("amazon.titan-embed-text-v2:0", 1024, ""),
     "openai_compatible": ("", 0, ""),
 }
 # Other dimensions than a known model can give are found before anything is deployed.
 _KNOWN_DIMENSIONS = {
-    "demo-embedding": (8, 4096),
+    DEMO_EMBEDDER: (8, 4096),
     "text-embedding-3-small": (1, 1536),
     "text-embedding-3-large": (1, 3072),
     "text-embedding-ada-002": (1536, 1536),

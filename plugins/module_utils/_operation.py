@@ -24,6 +24,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import (
     Job,
     as_recorded,
+    check_provider_stays,
     embedder_of,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import (
@@ -309,6 +310,7 @@ def check_embedder(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> None
     known, wanted = record.get("embedder"), embedder_of(tenant)
     if known is None or known == wanted:
         return
+    check_provider_stays(tenant, record)
     raise VariableError(
         tenant["tenant"],
         "tenant_embedder_model",

@@ -31,7 +31,11 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._files import 
     remove_stale,
     remove_tree,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job, embedder_of
+from ansible_collections.memcloud.memmachine.plugins.module_utils._job import (
+    Job,
+    check_provider_stays,
+    embedder_of,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._memory_api import MemoryServer
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
@@ -336,6 +340,7 @@ class Reembed(Operation):
         The new databases are of the server that the record names: it goes on with them.
         """
         _must_run(job, "moving to another embedding model")
+        check_provider_stays(job.tenant, job.record)
         check_version(job.tenant, job.record)
         sizes = volume_bytes(job)
         before, after = job.record["embedder"]["dimensions"], embedder_of(job.tenant)["dimensions"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -20,7 +21,13 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils import (
     _spec,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._certificates import ensure_ca
-from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
+    MemcloudError,
+    VariableError,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._job import (
+    check_provider_stays,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import ProbeError, Proof
 
 sys.path.insert(0, os.path.dirname(__file__))
@@ -433,6 +440,31 @@ def test_another_tenant_of_its_name_is_spared(node):
     assert len(node.engine.found_volumes) == 2
 
 
+DEMO, REAL = "demo-embedding", "text-embedding-3-small"
+
+
+@pytest.mark.parametrize(
+    ("stored", "provider", "wanted", "advice"),
+    [
+        (None, "openai", REAL, ""),
+        (DEMO, "demo", DEMO, ""),
+        (DEMO, "demo", "no-such-model", ""),
+        (DEMO, "openai_compatible", DEMO, ""),
+        (REAL, "openai", "text-embedding-3-large", ""),
+        (DEMO, "openai", REAL, "set tenant_model_provider: demo in the entry of acme"),
+        (REAL, "demo", DEMO, "set the provider of text-embedding-3-small again"),
+    ],
+)
+def test_memories_do_not_change_between_the_demo_and_a_real_provider(
+    stored, provider, wanted, advice
+):
+    model = {"provider": provider, "embedder_model": wanted, "embedder_dimensions": 8}
+    tenant = {"tenant": "acme", "model": model}
+    record = {"embedder": {"model": stored, "dimensions": 8}} if stored else {}
+    with pytest.raises(VariableError, match=advice) if advice else contextlib.nullcontext():
+        check_provider_stays(tenant, record)
+
+
 REFUSED = [
     ({"tenant_version": "0.3.9"}, "acme: tenant_version: is 0.3.9, but the tenant's memories were"),
     ({"tenant_uid": "f" * 16}, "acme: tenant_uid: is f{16}, but this node keeps data of another"),
@@ -443,7 +475,12 @@ REFUSED = [
             "tenant_embedder_dimensions": 768,
             "tenant_language_model": "chat",
         },
-        "acme: tenant_embedder_model: the tenant's memories",
+        "acme: tenant_model_provider: is openai_compatible now, .* with demo-embedding, .*: set "
+        "tenant_model_provider: demo in the entry of acme. .* export_tenant",
+    ),
+    (
+        {"tenant_embedder_dimensions": 128},
+        "acme: tenant_embedder_model: the tenant's memories .* -e embedder_dimensions=128",
     ),
     (
         {"platform_root_keys": {1: "Kx" + tenant_data.ROOT_KEY[2:]}},
