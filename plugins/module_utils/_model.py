@@ -40,6 +40,8 @@ class Model:
     provider: str
     base_url: str
     api_key: str = field(repr=False)
+    # Set, and nothing in it: mostly a variable that the environment lacks.
+    empty_key: bool
     region: str
     access_key_id: str = field(repr=False)
     secret_access_key: str = field(repr=False)
@@ -69,6 +71,7 @@ def model_settings(reader: Reader, prefix: str) -> Model:
         provider=provider,
         base_url=url_of(reader, prefix + "_model_base_url"),
         api_key=text("model_api_key"),
+        empty_key=reader.get(prefix + "_model_api_key") is not None and not text("model_api_key"),
         region=text("model_region"),
         access_key_id=text("model_access_key_id"),
         secret_access_key=text("model_secret_access_key"),
@@ -87,7 +90,9 @@ def laid_over(shared: Model, own: Model) -> Model:
     }
     if "embedder_model" in given and "embedder_dimensions" not in given:
         given["embedder_dimensions"] = 0
-    if own.api_key and shared.provider == "demo":
+    if own.api_key:
+        given["empty_key"] = False
+    if (own.api_key or own.empty_key) and shared.provider == "demo":
         given["provider"] = "auto"
     return dataclasses.replace(shared, **given)
 
@@ -119,6 +124,8 @@ def resolve_model(settings: Model, demo_url: str) -> tuple[Model, tuple[str, str
 
 def _model_problem(settings: Model, model: Model) -> tuple[str, str] | None:
     provider = model.provider
+    if settings.provider == "auto" and settings.empty_key and not settings.base_url:
+        return "model_api_key", "is set and empty: is its environment variable there?"
     if provider == "demo" and settings.base_url:
         return "model_base_url", "is set, but the demo provider has an address of its own"
     if provider == "openai" and not model.api_key:

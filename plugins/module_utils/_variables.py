@@ -170,7 +170,7 @@ class Reader:
             if _CONTROL.search(value.strip()):
                 raise self.bad(variable, "has a line break or another control character in it")
             return value.strip()
-        if value is None or value == "":
+        if value is None or (isinstance(value, str) and not value.strip()):
             if required:
                 raise self.bad(variable, "is missing: " + required)
             return ""

@@ -249,6 +249,49 @@ BAD_TENANTS: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("shared", "own"),
+    [
+        ({"platform_model_api_key": ""}, {}),
+        ({"platform_model_api_key": " \n"}, {"tenant_language_model": "other"}),
+        ({}, {"tenant_model_api_key": ""}),
+        ({"platform_model_api_key": "k"}, {"tenant_model_api_key": ""}),
+        ({"platform_model_provider": "demo"}, {"tenant_model_api_key": ""}),
+    ],
+)
+def test_a_key_that_is_set_and_empty_is_not_the_demo_provider(
+    shared: dict[str, Any], own: dict[str, Any]
+) -> None:
+    with pytest.raises(VariableError, match=r"set and empty: .* environment .*platform_model_api"):
+        tenant(on=platform(**shared), **own)
+
+
+@pytest.mark.parametrize(
+    ("shared", "own", "provider"),
+    [
+        ({"platform_model_api_key": None}, {"tenant_model_api_key": None}, "demo"),
+        ({"platform_model_provider": "demo", "platform_model_api_key": ""}, {}, "demo"),
+        ({"platform_model_api_key": ""}, {"tenant_model_api_key": "k"}, "openai"),
+        ({"platform_model_api_key": ""}, {"tenant_model_provider": "demo"}, "demo"),
+        (
+            {
+                "platform_model_base_url": "http://x/v1",
+                "platform_model_api_key": "",
+                "platform_embedder_model": "nomic",
+                "platform_embedder_dimensions": 768,
+                "platform_language_model": "llama",
+            },
+            {},
+            "openai_compatible",
+        ),
+    ],
+)
+def test_an_empty_key_is_no_hindrance_where_another_provider_is_meant(
+    shared: dict[str, Any], own: dict[str, Any], provider: str
+) -> None:
+    assert tenant(on=platform(**shared), **own).model.provider == provider
+
+
 @pytest.mark.parametrize(("changes", "variable", "words"), BAD_TENANTS)
 def test_a_tenant_that_cannot_be_used_is_named_with_its_variable(
     changes: dict[str, Any], variable: str, words: str
