@@ -19,6 +19,21 @@ from collections.abc import Collection, Iterator
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 
 _DAY_SECONDS = 86400.0
+# Of an inventory: keys, and reports about customers.
+_NEVER_IN_GIT = (".secrets", ".reports")
+
+
+def keep_out_of_git(directory: str) -> None:
+    """Have git pass over what is below C(.secrets) or C(.reports), in whose repository it may be.
+
+    A C(.gitignore) that is there stays as somebody wrote it.
+    """
+    while directory != os.path.dirname(directory):
+        if os.path.basename(directory) in _NEVER_IN_GIT:
+            ignore = os.path.join(directory, ".gitignore")
+            with contextlib.suppress(FileExistsError), open(ignore, "x", encoding="ascii") as file:
+                file.write("*\n")
+        directory = os.path.dirname(directory)
 
 
 def atomic_write(

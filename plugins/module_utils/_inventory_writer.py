@@ -31,6 +31,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._entries impor
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
     atomic_write,
+    keep_out_of_git,
     read_text,
 )
 
@@ -334,12 +335,13 @@ def write_atomically(path: str, text: str, mode: int | None = None) -> None:
 
 
 def make_directory_for(path: str) -> None:
-    """Make the directory of a file that holds a secret, 0700 where it is new.
+    """Make the directory of a file that holds a secret, 0700 where it is new and not for git.
 
     :raises MemcloudError: it cannot be made.
     """
     with writing(path):
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        keep_out_of_git(os.path.dirname(os.path.abspath(path)))
 
 
 @contextlib.contextmanager

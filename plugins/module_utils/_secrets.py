@@ -22,6 +22,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
     MemcloudError,
     VariableError,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import keep_out_of_git
 from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import whole_number
 
 ROOT_KEY_BYTES = 32
@@ -94,7 +95,9 @@ def write_root_key(path: str, *, dry_run: bool = False) -> bool:
             raise MemcloudError(f"{path} cannot be read as a root key: {error}") from error
         return False
     if not dry_run:
-        os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o700, exist_ok=True)
+        directory = os.path.dirname(os.path.abspath(path))
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        keep_out_of_git(directory)
         # Linked into place: a run that is killed leaves no half key, and none is overwritten.
         scratch = f"{path}.{secrets.token_hex(4)}"
         descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -60,6 +60,7 @@ def test_create_writes_entry_and_answer_and_tells_no_key(tmp_path: Path) -> None
     assert result["add_host"]["host_vars"]["tenant_tier"] == "pro"
     assert entry(tmp_path, "acme")["tenant_uid"] == told(tmp_path, "acme")["uid"]
     assert told(tmp_path, "acme")["api_key"] not in json.dumps(result)
+    assert (tmp_path / ".secrets" / ".gitignore").read_text() == "*\n"
     again = Run(tmp_path).act(tenant_create, tenant="acme")
     assert not again["changed"]
     assert again["action"] == "resumed"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils import _files
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
     atomic_write,
+    keep_out_of_git,
     remove_stale,
     scratch_directory,
 )
@@ -118,3 +120,19 @@ def test_what_is_left_is_known_by_its_whole_name_and_its_age(tmp_path: Path) -> 
     remove_stale(str(tmp_path), r"acme-\d\.part", 3600)
     assert names(tmp_path) == ["acme-1.part.old", "acme-2.part", "acme-two-1.part"]
     remove_stale(str(tmp_path / "nowhere"), ".*")
+
+
+def test_git_passes_over_secrets_and_reports_wherever_they_are(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    keys, reports = tmp_path / "inventory/.secrets/keys", tmp_path / "inventory/.reports"
+    for directory, ignored in ((keys, keys.parent), (reports, reports), (tmp_path / "a", None)):
+        directory.mkdir(parents=True)
+        for _again in range(2):
+            keep_out_of_git(str(directory))
+        (directory / "file").write_text("x")
+        assert ignored is None or (ignored / ".gitignore").read_text() == "*\n"
+    status = ["git", "-C", tmp_path, "status", "--porcelain", "--untracked-files=all"]
+    assert subprocess.run(status, capture_output=True, text=True).stdout == "?? a/file\n"
+    (reports / ".gitignore").write_text("!*\n")
+    keep_out_of_git(str(reports))
+    assert (reports / ".gitignore").read_text() == "!*\n"

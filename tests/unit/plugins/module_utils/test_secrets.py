@@ -122,7 +122,7 @@ def test_hash_of_a_key_is_its_sha256() -> None:
 
 
 def test_root_key_file_is_made_once_and_private(tmp_path) -> None:
-    path = tmp_path / "secrets" / "root_key"
+    path = tmp_path / ".secrets" / "root_key"
     assert _secrets.write_root_key(str(path), dry_run=True)
     assert not path.exists()
     assert _secrets.write_root_key(str(path))
@@ -132,7 +132,7 @@ def test_root_key_file_is_made_once_and_private(tmp_path) -> None:
     assert list(_secrets.parse_root_keys({1: text})) == [1]
     assert not _secrets.write_root_key(str(path))
     assert path.read_text() == text
-    assert os.listdir(path.parent) == ["root_key"]
+    assert sorted(os.listdir(path.parent)) == [".gitignore", "root_key"]
 
 
 @pytest.mark.parametrize("text", ["", "garbage", base64.b64encode(b"\0" * 32).decode()])
