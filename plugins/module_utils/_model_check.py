@@ -9,11 +9,15 @@ belongs to the node), so that firewall, name service and certificates are those 
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import re
-from collections.abc import Mapping
+import socket
+from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils import _bedrock_check
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import Engine
@@ -115,7 +119,8 @@ def check_model(
     if model["provider"] == "bedrock":
         names = ("access_key_id", "secret_access_key", "session_token")
         request = {**model, **{name: secrets["model_" + name] for name in names}}
-        script, judge, at = _bedrock_check.SCRIPT, _bedrock_check.judge, ""
+        script, at = _bedrock_check.SCRIPT, ""
+        judge: Callable[..., None] = _bedrock_check.judge
     else:
         request = {
             **model,
@@ -123,7 +128,8 @@ def check_model(
             "api_key": secrets["model_api_key"] or "EMPTY",
             "patience": _PATIENCE,
         }
-        script, judge, at = _SCRIPT, _judge, f" at {request['base_url']}"
+        script, at = _SCRIPT, f" at {request['base_url']}"
+        judge = functools.partial(_judge, platform["subnet_pool"])
     remembered = state.path("checked", "model-" + sha256(canonical_json(request))[:32])
     if os.path.exists(remembered):
         return
@@ -190,7 +196,7 @@ def _remove_requests(state: NodeState) -> None:
             remove_tree(state.path("checked", name))
 
 
-def _judge(tenant: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+def _judge(pool: str, tenant: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
     status, text = answer.get("status"), str(answer.get("text", ""))[:300]
     path = str(answer.get("path", ""))
     where = request["base_url"].rstrip("/") + path
@@ -218,11 +224,11 @@ def _judge(tenant: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -
             "have it loaded there, or name a faster one, and run this again",
         )
     if status == 0:
+        of_demo = request["provider"] == "demo"
         raise VariableError(
             tenant,
-            "platform_model_base_url",
-            f"{where} cannot be reached from a tenant's network: {text}. A server on the node or "
-            "in its LAN must be listed in platform_model_endpoints",
+            "platform_demo_model_port" if of_demo else "platform_model_base_url",
+            f"{where} cannot be reached from a tenant's network: {text}. {_way(pool, request)}",
         )
     if status in (404, 405, 501) and path == "/responses":
         text = text.rstrip(".") + (
@@ -230,3 +236,26 @@ def _judge(tenant: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -
             "platform_model_provider to openai_compatible"
         )
     raise VariableError(tenant, f"platform_{kind}", f"{where} answers {status}: {text}")
+
+
+def _way(pool: str, request: Mapping[str, Any]) -> str:
+    """What may be in the way of a tenant's request to a provider."""
+    listed = "A server on the node or in its LAN must be listed in platform_model_endpoints"
+    parts = urlsplit(request["base_url"])
+    if not _is_here(parts.hostname or ""):
+        return listed
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    # The demo provider is let through by our table without being named.
+    also = "" if request["provider"] == "demo" else f". {listed}"
+    return f"It is on the node: allow TCP {port} from {pool} in the node's own firewall{also}"
+
+
+def _is_here(host: str) -> bool:
+    """Whether an address is the node's; its loopback is none that a tenant could reach."""
+    with contextlib.suppress(OSError):
+        for family, kind, _protocol, _name, address in socket.getaddrinfo(host, 0):
+            if kind == socket.SOCK_STREAM and not str(address[0]).startswith(("127.", "::1")):
+                with socket.socket(family, kind) as probe:
+                    probe.bind(address)
+                    return True
+    return False

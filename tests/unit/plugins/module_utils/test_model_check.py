@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -113,6 +114,42 @@ def test_a_refusal_names_the_variable(check, tmp_path, answer, variable, words):
     assert caught.value.variable == variable
     assert words in str(caught.value)
     assert os.listdir(tmp_path / "checked") == []
+
+
+ALLOW = "It is on the node: allow TCP {} from 10.192.0.0/14 in the node's own firewall"
+LISTED = "must be listed in platform_model_endpoints"
+
+
+@pytest.mark.parametrize(
+    ("provider", "url", "words", "others"),
+    [
+        ("demo", None, ALLOW.format(9083), LISTED),
+        ("auto", "http://10.192.0.1:11434/v1", ALLOW.format(11434), None),
+        ("auto", "https://10.192.0.1/v1", ALLOW.format(443) + ". A server on the node", None),
+        ("auto", "https://models.example.com/v1", LISTED, "allow TCP"),
+        ("auto", "http://127.0.0.1:11434/v1", LISTED, "allow TCP"),
+    ],
+)
+def test_what_is_on_the_node_is_judged_by_its_firewall(
+    check, monkeypatch, provider, url, words, others
+):
+    # The address that every node has is given to this machine.
+    known = {"10.192.0.1": "0.0.0.0", "models.example.com": "192.0.2.7"}
+
+    def addresses(host, port):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (known.get(host, host), port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", addresses)
+    with pytest.raises(VariableError) as caught:
+        check(
+            {"status": 0, "text": "timed out", "path": "/embeddings"},
+            platform_model_provider=provider,
+            platform_model_base_url=url,
+        )
+    variable = "platform_demo_model_port" if provider == "demo" else "platform_model_base_url"
+    assert caught.value.variable == variable
+    assert words in str(caught.value)
+    assert others is None or others not in str(caught.value)
 
 
 KEY = "sk-secret-of-the-model"
