@@ -47,14 +47,16 @@ class ActionModule(ControllerAction):
         if platform.public_address:
             return platform.public_address
         raw = task_vars["hostvars"].raw_get(node)
-        if "ansible_host" not in raw:
+        templar = self._templar.copy_with_new_env(available_variables=raw)
+        if "ansible_host" in raw:
+            return str(templar.template(raw["ansible_host"]))
+        if templar.template(raw.get("ansible_connection")) == "local":
             raise VariableError(
                 node,
                 "platform_public_address",
                 "is missing: give the node the address under which clients reach it",
             )
-        templar = self._templar.copy_with_new_env(available_variables=raw)
-        return str(templar.template(raw["ansible_host"]))
+        return node
 
 
 def _names_node(task_vars: Mapping[str, Any]) -> bool:

@@ -51,6 +51,11 @@ def test_the_public_address_of_the_node_wins(tmp_path):
     assert result["command"][-2:] == ["198.51.100.7", "60"]
 
 
+def test_a_node_that_is_reached_by_its_name_has_it_for_an_address(tmp_path):
+    result = Run(inventory(tmp_path, HOOK, "ansible_user: deploy")).act(tenant_dns, "acme")
+    assert result["command"][-2:] == ["node1", "60"]
+
+
 def test_a_node_without_an_address_is_an_error_that_names_the_variable(tmp_path):
     nodes = "ansible_connection: local"
     with pytest.raises(AnsibleActionFail, match="node1: platform_public_address: is missing"):
