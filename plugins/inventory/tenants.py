@@ -14,6 +14,8 @@ description:
     configuration file, unless it is the entry of a node. Adding a tenant is adding one file.
   - A tenant is in the groups C(tenants), C(at_<node>) and C(tier_<tier>) and has the connection
     of its node, so that C(ansible acme -m ping) reaches the node that carries the tenant.
+  - Each character of a node's or a tier's name that is no letter, digit or C(_) is a C(_) in the
+    name of the group, as in C(at_node_1) for C(node-1).
   - Where there is one node, entries without C(tenant_node) are carried by that one.
   - Entries made by hand, without C(tenant_uid) or C(tenant_api_keys), are in the group
     C(tenants_incomplete) too; deploying completes them.

@@ -39,6 +39,7 @@ _SERVICE_UIDS = (30013, 30014, 30015)
 _PORT_LOOKS = 3
 _PORT_PAUSE = 1.0  # seconds
 
+_APPARMOR = "/sys/module/apparmor/parameters/enabled"
 _PACKAGES = {
     "nft": "nftables",
     "ip": "iproute2",
@@ -158,9 +159,18 @@ def missing_packages(*, engine: bool) -> list[str]:
     if not os.path.exists("/etc/ssl/certs/ca-certificates.crt"):
         missing.append("ca-certificates")
     if "docker.io" in missing:
-        # Docker drives iptables itself; the package only recommends it.
+        # What the package only recommends: Docker drives iptables itself, and has AppArmor confine
+        # containers where the kernel can.
         missing.append("iptables")
+        if _kernel_has_apparmor() and not shutil.which("apparmor_parser", path=path):
+            missing.append("apparmor")
     return missing
+
+
+def _kernel_has_apparmor() -> bool:
+    with contextlib.suppress(OSError), open(_APPARMOR, encoding="ascii") as file:
+        return file.read().strip() == "Y"
+    return False
 
 
 def venv_is_current(venv: str, requirements: str) -> bool:

@@ -227,6 +227,13 @@ def test_an_inventory_whose_tenants_cannot_be_read_stops_the_run(
     assert "There is no group tenants in the inventory; nothing was touched." in output
 
 
+def test_the_group_of_a_node_is_named_as_the_inventory_names_it(inventory: Path) -> None:
+    text = (inventory / "nodes.yml").read_text()
+    (inventory / "nodes.yml").write_text(text.replace("node2", "node-2.example.com"))
+    output = refused(inventory, "playbooks/backup_tenant.yml", "-l", "node-2*")
+    assert "-l at_node_2_example_com for those of node-2.example.com" in output
+
+
 def test_a_limit_does_not_leave_out_who_writes_the_entry(inventory: Path) -> None:
     words = ("playbooks/create_tenant.yml", "-e", "tenant=initech", "-e", "node=node1")
     output = refused(inventory, *words, "-l", "node1")

@@ -178,7 +178,27 @@ def test_only_what_is_missing_is_installed(monkeypatch, present, engine, missing
     monkeypatch.setattr(shutil, "which", lambda name, path: name in present or None)
     monkeypatch.setattr(_node_check.os.path, "exists", lambda path: True)
     found = missing_packages(engine=engine)
-    assert [name for name in found if name != "python3-venv"] == missing
+    assert [name for name in found if name not in ("python3-venv", "apparmor")] == missing
+
+
+@pytest.mark.parametrize(
+    ("kernel", "present", "engine", "missing"),
+    [
+        ("Y\n", [], False, True),
+        ("Y\n", ["apparmor_parser"], False, False),
+        ("Y\n", [], True, False),
+        ("N\n", [], False, False),
+        (None, [], False, False),
+    ],
+)
+def test_an_engine_of_ours_has_apparmor_confine_containers_where_the_kernel_can(
+    monkeypatch, tmp_path, kernel, present, engine, missing
+):
+    if kernel is not None:
+        (tmp_path / "enabled").write_text(kernel)
+    monkeypatch.setattr(_node_check, "_APPARMOR", str(tmp_path / "enabled"))
+    monkeypatch.setattr(shutil, "which", lambda name, path: name in present or None)
+    assert ("apparmor" in missing_packages(engine=engine)) == missing
 
 
 def test_virtual_environment_is_made_again_for_other_requirements(tmp_path):
