@@ -32,6 +32,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import 
 LEAST_FREE = 1024**3
 _SHARE = "room.json"
 _LOOK_SECONDS = 1.0
+# How long others may take that have the room now.
+_WAIT_SECONDS = 3600.0
 
 
 def reserve(job: Job, needed: Mapping[str, int]) -> None:
@@ -45,12 +47,18 @@ def reserve(job: Job, needed: Mapping[str, int]) -> None:
     """
     homes = {_device(path) for path in (job.state.data_dir, job.engine.volumes_directory())}
     mine = {path: size for path, size in needed.items() if _device(path) in homes}
-    while True:
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while time.monotonic() < deadline:
         with locked(job.state.locks, "room", job.node.owner, wait=120):
             if _fits(job, mine):
                 atomic_write(os.path.join(job.work, _SHARE), json.dumps(mine), 0o600)
                 return
         time.sleep(_LOOK_SECONDS)
+    raise MemcloudError(
+        f"{job.name}: what works on other tenants of its node has set aside the room that this "
+        f"needs, for more than {_WAIT_SECONDS / 60:.0f} minutes: run this again later. Nothing was "
+        "touched"
+    )
 
 
 def volume_bytes(job: Job) -> dict[str, int]:

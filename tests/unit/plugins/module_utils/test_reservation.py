@@ -129,6 +129,17 @@ def test_room_of_another_process_is_waited_for(disk, monkeypatch):
     assert waited
 
 
+def test_room_of_others_is_not_waited_for_without_end(disk, monkeypatch):
+    monkeypatch.setattr(_reservation, "_WAIT_SECONDS", 0.05)
+    share = disk.data_dir / "tenants/globex/work/room.json"
+    share.parent.mkdir()
+    share.write_text(json.dumps({str(disk.data_dir): 2000 * MIB}))
+    with locked(str(disk.data_dir / "locks"), "tenant-globex", "ann@desk"):
+        (answer,) = work(disk, Writing(2000 * MIB), "acme")
+    assert "acme: what works on other tenants of its node has set aside the room" in answer["error"]
+    assert answer["error"].endswith("Nothing was touched")
+
+
 def test_what_a_killed_run_set_aside_does_not_count(disk):
     share = disk.data_dir / "tenants/globex/work/room.json"
     share.parent.mkdir()
