@@ -268,6 +268,12 @@ OTHER_MODEL = {
     "tenant_embedder_dimensions": 768,
     "tenant_language_model": "chat",
 }
+EMBEDDER = {"model": "present", "dimensions": 768}
+
+
+def record(fleet, **changes):
+    path = fleet.data_dir / "tenants/acme/state.json"
+    path.write_text(json.dumps({**fleet.record("acme"), **changes}))
 
 
 @pytest.mark.parametrize(
@@ -281,18 +287,18 @@ OTHER_MODEL = {
     ],
 )
 def test_no_update_puts_another_embedding_model_on_stored_memories(fleet, operation, version):
-    path = fleet.data_dir / "tenants/acme/state.json"
     previous = {"version": "0.3.8", "generation": 1, "until": "2026-11-22T03:00:00Z"}
-    path.write_text(json.dumps({**fleet.record("acme"), "previous": previous}))
+    record(fleet, previous=previous, embedder=EMBEDDER)
     fleet.engine.calls.clear()
     answer = work(fleet, operation, version, **OTHER_MODEL)
-    words = "acme: tenant_embedder_model: the tenant's memories were stored with demo-embedding"
+    words = "acme: tenant_embedder_model: the tenant's memories were stored with present"
     assert answer["error"].startswith(words)
     assert "reembed_tenant -e embedder_model=other" in answer["error"]
     assert fleet.engine.calls == []
 
 
 def test_memories_move_to_another_model_within_their_server_version(fleet):
+    record(fleet, embedder=EMBEDDER)
     fleet.engine.calls.clear()
     answer = work(fleet, _transfer.Reembed(), "0.4.0", **OTHER_MODEL)
     words = (
@@ -300,4 +306,4 @@ def test_memories_move_to_another_model_within_their_server_version(fleet):
     )
     assert answer["error"].startswith(words) and "Nothing was touched" in answer["error"]
     assert fleet.engine.calls == []
-    assert fleet.record("acme")["embedder"]["model"] == "demo-embedding"
+    assert fleet.record("acme")["embedder"] == EMBEDDER
