@@ -51,7 +51,7 @@ def _elsewhere(
     """For each node the tenants that are on another one."""
     found: list[dict[str, Any]] = []
     for node in task_vars["groups"].get("nodes") or ():
-        others = [fleet.tenant(tenant.name, node) for tenant, _ in parsed if tenant.node != node]
+        others = [fleet.tenant(one.name, node) for one, _there in parsed if one.node != node]
         found += batches(others, run_origin(task_vars))
     return found
 
