@@ -91,16 +91,15 @@ def test_a_folder_that_both_nodes_share_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("free", "lacking"),
     [
-        ({}, ""),
-        ({"there": 512}, "{top}/there on old has 512 MiB free and needs 514"),
-        ({"controller": 1}, "{top}/controller on the controller has 1 MiB free and needs 514"),
+        (
+            {"there": 512, "controller": 1, "home": (9, "/home")},
+            "{top}/there on old has 512 MiB free and needs 514, "
+            "{top}/controller on the controller has 1 MiB free and needs 514, "
+            "the home directory on new has 9 MiB free and needs 514",
+        ),
         # Packed and unpacked.
         ({"": 1026}, "{top}/here on new has 1026 MiB free and needs 1027"),
         ({"": 514, "home": (514, "/home")}, ""),
-        (
-            {"": 1026, "home": (9, "/home")},
-            "the home directory on new has 9 MiB free and needs 514",
-        ),
     ],
 )
 def test_there_must_be_room_on_the_way(tmp_path: Path, free: dict[str, Any], lacking: str) -> None:
