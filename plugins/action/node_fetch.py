@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import binascii
-import contextlib
 import hashlib
 import os
 import shlex
@@ -17,6 +16,7 @@ from typing import Any
 
 from ansible.utils.display import Display
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import remove_tree
 from ansible_collections.memcloud.memmachine.plugins.module_utils._portable import file_sha256
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
     WorkAction,
@@ -92,7 +92,7 @@ class ActionModule(WorkAction):
     def _fetch(self, source: str, target: str, size: int, wanted: str) -> None:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         part, total = target + ".part", hashlib.sha256()
-        _remove(part)  # of a killed run
+        remove_tree(part)  # of a killed run
         try:
             handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
             with os.fdopen(handle, "wb") as stream:
@@ -108,7 +108,7 @@ class ActionModule(WorkAction):
                 )
             os.replace(part, target)
         finally:
-            _remove(part)
+            remove_tree(part)
 
     def _pieces(self, source: str, size: int) -> Iterator[bytes]:
         said = time.monotonic()
@@ -137,8 +137,3 @@ class ActionModule(WorkAction):
                 f"{done['stderr'].strip()[-800:] or 'it changed meanwhile'}"
             )
         return piece
-
-
-def _remove(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)

@@ -45,5 +45,5 @@ environment:
   sample:
     ANSIBLE_CONFIG: /srv/memcloud/ansible.cfg
     ANSIBLE_COLLECTIONS_PATH: /srv/memcloud/collections
-    ANSIBLE_VAULT_IDENTITY_LIST: default@/root/.vault_password
+    ANSIBLE_VAULT_IDENTITY_LIST: default@/etc/memcloud/vault_password
 """
