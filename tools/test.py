@@ -53,6 +53,7 @@ COMMANDS = {
 }
 # Of the output of a part that failed: its end, and before that the lines that say what is wrong.
 SHOWN_LINES = 60
+LAST_ERRORS = 15
 ERRORS = ("E   ", "FAILED ", "ERROR ", "fatal: ", "[ERROR]")
 PLAYBOOKS = CHECKOUT / "playbooks"
 # What pytest says of tests that it skipped, and of those that it ran.
@@ -73,7 +74,7 @@ class Runs:
     """Parts that were run, which of them failed, and why something in them was skipped."""
 
     def __init__(self) -> None:
-        self.failed: list[str] = []
+        self.failed: dict[str, list[str]] = {}
         self.skipped: dict[str, str] = {}
 
     def run(self, name: str, command: Sequence[str | Path], **environment: str) -> bool:
@@ -95,9 +96,9 @@ class Runs:
         text = log.read_text(errors="replace")
         if code == 0:
             return self._judge(name, f"{seconds:.0f} s", text)
-        self.failed.append(name)
         lines = text.splitlines()
-        errors = [line[:600] for line in lines[:-SHOWN_LINES] if line.startswith(ERRORS)]
+        errors = [line[:600] for line in lines if line.startswith(ERRORS)]
+        self.failed[name] = errors[-LAST_ERRORS:]
         shown = [*errors[-SHOWN_LINES:], f"-- the end of {log}:", *lines[-SHOWN_LINES:]]
         say("\n".join([f"{name} FAILED ({seconds:.0f} s):", *shown]))
         return False
@@ -114,13 +115,16 @@ class Runs:
             return True
         say(f"{name} SKIPPED: {reasons}")
         if EXCUSE not in reasons:
-            self.failed.append(name)
+            self.failed[name] = []
         return EXCUSE in reasons
 
     def end(self) -> int:
-        """The last words, and the exit code."""
+        """The last words, and the exit code. Errors are said again: their part may be long past."""
         for name, reasons in self.skipped.items():
             say(f"SKIPPED in {name}: {reasons}")
+        for name, errors in self.failed.items():
+            if errors:
+                say("\n".join([f"why {name} failed:", *errors]))
         if self.failed:
             say(f"FAILED: {', '.join(self.failed)}")
             return 1

@@ -66,3 +66,16 @@ def test_what_a_passed_part_skipped_is_said(runs, capsys):
         "SKIPPED in part: no IPv6: here",
         "all passed but what was SKIPPED, see above",
     ]
+
+
+def test_errors_of_a_part_that_failed_are_the_last_words_too(runs, capsys):
+    script = "echo 'E   assert 1 == 2'; echo 'more of it'; exit 1"
+    assert runs.run("early", ["sh", "-c", script]) is False
+    assert runs.run("later", ["echo", "3 passed in 1s"]) is True
+    assert runs.end() == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition("] ")[2] or line for line in lines[-3:]] == [
+        "why early failed:",
+        "E   assert 1 == 2",
+        "FAILED: early",
+    ]
