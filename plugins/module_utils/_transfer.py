@@ -124,6 +124,7 @@ class Export(Operation):
     """Writes a tenant's portable archive on its node."""
 
     name = "export"
+    restarts = True
 
     def check(self, job: Job) -> None:
         """The tenant runs, and there is room."""
@@ -211,6 +212,7 @@ class Import(Operation):
     """Stores the memories of a portable archive in a tenant."""
 
     name = "import"
+    restarts = True
 
     def settled(self, job: Job) -> str:
         """A run that was killed may have been finished on the node by what it left there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import time
@@ -10,6 +11,7 @@ import time
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils import _job, _transfer
 from ansible_collections.memcloud.memmachine.plugins.module_utils._archive import pack
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._memory_api import ApiError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import operate
@@ -36,12 +38,14 @@ class World:
         about = {"tenant": "acme", "version": "0.4.0", "projects": projects}
         pack(str(tmp_path), ["memories.ndjson"], about, self.archive)
 
-    def bring_in(self, force=False):
-        given = {"platform_tls_mode": "off", "tenant_uid": UID}
+    def bring_in(self, force=False, **entry):
+        return self.act(_transfer.Import(), entry, archive=self.archive, force=force)
+
+    def act(self, operation, entry, **params):
+        given = {"platform_tls_mode": "off", "tenant_uid": UID, **entry}
         platform, tenant, secrets = tenant_data.make(self.node.data_dir, "acme", **given)
-        params = {"acme": {"archive": self.archive, "force": force}}
         made = Node(platform, "ben@desk")
-        return operate(made, _transfer.Import(), [tenant], {"acme": secrets}, params, {})[0]
+        return operate(made, operation, [tenant], {"acme": secrets}, {"acme": params}, {})[0]
 
     def job(self):
         platform, tenant, secrets = tenant_data.make(
@@ -132,3 +136,25 @@ def test_an_archive_without_a_memory_is_imported(world, tmp_path):
     about = {"tenant": "acme", "version": "0.4.0", "projects": projects}
     pack(str(tmp_path), ["memories.ndjson"], about, world.archive)
     assert "error" not in world.bring_in()
+
+
+@pytest.mark.parametrize("operation", [_transfer.Export, _transfer.Import])
+def test_an_export_or_import_that_fails_deploys_no_change_of_the_entry(
+    world, monkeypatch, operation
+):
+    def fails(*_arguments, **_named):
+        raise MemcloudError("acme: it never rests")
+
+    for name in ("write_memories", "import_memories"):
+        monkeypatch.setattr(_transfer, name, fails)
+    route = world.node.data_dir / "edge/dynamic/acme.yml"
+    before, calls = route.read_text(), world.node.engine.calls
+    calls.clear()
+    entry = {"tenant_tier": "pro", "tenant_hostname": "new.example.com"}
+    answer = world.act(operation(), entry, archive=world.archive)
+    assert answer["error"] == "acme: it never rests"
+    done = [call for call in calls if call[0] in ("stop", "remove", "create", "update")]
+    assert done == [] and route.read_text() == before
+    gate = json.loads((world.node.data_dir / "gate/tenants/acme.json").read_text())
+    assert gate["state"] == "running"
+    assert "operation" not in world.node.record("acme")
