@@ -23,6 +23,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
     DEPARTED,
     Operation,
+    check_embedder,
+    check_version,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._reservation import (
     reserve,
@@ -329,6 +331,21 @@ class Backup(Operation):
             f"{taken['bytes'] // 1024} KiB, {taken['added_bytes'] // 1024} KiB of them new"
             + begun_anew(job),
         }
+
+
+class PlanDepart(Operation):
+    """Says whether a tenant's memories can go on elsewhere as its entry has it by now."""
+
+    name = "depart_plan"
+    marks = False
+    looks = True
+    moves_on = True
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """Raise while the tenant still answers: nothing could be restored over there."""
+        check_embedder(job.tenant, job.record)
+        check_version(job.tenant, job.record)
+        return {"message": "can be moved"}
 
 
 class Depart(Operation):

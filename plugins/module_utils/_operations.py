@@ -9,7 +9,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.memcloud.memmachine.plugins.module_utils._backup import Backup, Depart
+from ansible_collections.memcloud.memmachine.plugins.module_utils._backup import (
+    Backup,
+    Depart,
+    PlanDepart,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._check_storage import (
     CheckStorage,
 )
@@ -43,6 +47,7 @@ _ALL: tuple[Operation, ...] = (
     Depart(),
     Export(),
     Import(),
+    PlanDepart(),
     PlanRestore(),
     PlanRollback(),
     PlanUpdate(),

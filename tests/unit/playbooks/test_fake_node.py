@@ -271,10 +271,14 @@ def test_a_restore_that_is_refused_leaves_the_version_of_the_entry(
     assert world.entry("acme").get("tenant_version") == before
 
 
+MOVES = {"acme": {"message": "can be moved"}}
+
+
 def test_a_move_says_what_it_would_do(world: World) -> None:
     world.set_up_node2()
     words = ("-e", "tenant=acme", "-e", "node=node2", "--check")
-    status, output = world.play("playbooks/move_tenant.yml", *words, **{"node2 tenant_plan": {}})
+    answers = {"depart_plan": MOVES, "node2 tenant_plan": {}}
+    status, output = world.play("playbooks/move_tenant.yml", *words, **answers)
     assert status == 0, output
     assert "acme: would be stopped on node1 with a last restore point" in output
     assert world.entry("acme")["tenant_node"] == "node1"
@@ -286,12 +290,23 @@ def test_a_tenant_that_never_ran_moves_by_its_entry_alone(world: World) -> None:
     status, output = world.play(
         "playbooks/move_tenant.yml",
         *("-e", "tenant=acme", "-e", "node=node2"),
-        **{"node2 tenant_plan": {}, "depart": departed, "tenant_plan": {}},
+        **{"depart_plan": MOVES, "node2 tenant_plan": {}, "depart": departed, "tenant_plan": {}},
     )
     assert status == 0, output
     assert world.entry("acme")["tenant_node"] == "node2"
     whats = [what for what, _names in world.calls()]
-    assert whats == ["node2 tenant_plan", "depart", "tenant_plan"]
+    assert whats == ["depart_plan", "node2 tenant_plan", "depart", "tenant_plan"]
+
+
+@pytest.mark.parametrize("check", [(), ("--check",)])
+def test_a_tenant_whose_move_would_be_refused_is_not_even_made_there(
+    world: World, check: tuple[str, ...]
+) -> None:
+    world.set_up_node2()
+    words = ("playbooks/move_tenant.yml", "-e", "tenant=acme", "-e", "node=node2", *check)
+    status, output = world.play(*words, depart_plan={"acme": {"error": "acme: is of 0.3.9"}})
+    assert status != 0 and "acme: is of 0.3.9" in output
+    assert world.calls() == [["depart_plan", ["acme"]]]
 
 
 def test_a_tenant_goes_on_where_a_move_lacks_room(
@@ -308,10 +323,11 @@ def test_a_tenant_goes_on_where_a_move_lacks_room(
     nothing = {"": (0, "/")}
     monkeypatch.setenv("PATH", controller.path_with_df(world.directory, nothing))
     words = ("-e", "tenant=acme", "-e", "node=node2")
-    status, output = world.play("playbooks/move_tenant.yml", *words, **{"node2 tenant_plan": {}})
+    answers = {"depart_plan": MOVES, "node2 tenant_plan": {}}
+    status, output = world.play("playbooks/move_tenant.yml", *words, **answers)
     assert status != 0
     assert "acme: its restore points have no room on their way to node2" in output
-    assert world.calls() == [["node2 tenant_plan", ["acme"]]]
+    assert [what for what, _names in world.calls()] == ["depart_plan", "node2 tenant_plan"]
     assert world.entry("acme")["tenant_node"] == "node1"
 
 

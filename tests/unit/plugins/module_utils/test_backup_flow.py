@@ -621,6 +621,24 @@ def test_a_departing_tenant_is_stopped_and_refuses(world):
     assert not any(container["State"]["Running"] for container in containers)
 
 
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"tenant_version": "0.3.9"}, "tenant_version: is 0.3.9, but the tenant's memories were"),
+        (CHANGES["a broken model"], "were stored with demo-embedding"),
+    ],
+)
+def test_a_tenant_that_its_new_node_would_refuse_is_not_stopped(world, entry, words):
+    plan = _backup.PlanDepart()
+    assert words in act(world, plan, entry=entry)["error"]
+    assert "error" not in act(world, plan)
+    # Also one that was stopped for it: a move that was killed is run again.
+    act(world, _backup.Depart())
+    assert words in act(world, plan, entry=entry)["error"]
+    assert "error" not in act(world, plan)
+    assert names(world) == []
+
+
 def test_restore_points_that_are_gone_are_told_by_the_next(world):
     assert "gone" not in act(world, _backup.Backup())["message"]
     url = world.data_dir / f"backups/acme-{UID[:8]}"
