@@ -471,7 +471,7 @@ class Job:
 
         That is its scratch containers and networks (a killed run leaves them running) with their
         slot, volumes of other generations with the containers that hold them, its directory, and
-        an archive that was brought for an import.
+        an archive that was brought for an import (not for this one).
         """
         found = self.found()
         scratch = found.of_kind(SCRATCH)
@@ -488,7 +488,8 @@ class Job:
         if self.stand_in in self.state.node()["slots"]:
             self.state.release_slot(self.stand_in, self.node.owner)
         shutil.rmtree(os.path.join(self.paths.home, "work"), ignore_errors=True)
-        remove_stale(self.paths.home, re.escape(UPLOADED), _UPLOADED_SECONDS)
+        if self.params.get("archive") != os.path.join(self.paths.home, UPLOADED):
+            remove_stale(self.paths.home, re.escape(UPLOADED), _UPLOADED_SECONDS)
 
     def _kept_volumes(self) -> set[str]:
         """The volumes that it lives on, and those that are kept for a rollback."""

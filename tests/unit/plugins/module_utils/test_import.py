@@ -130,6 +130,20 @@ def test_an_archive_that_a_killed_run_brought_goes_and_one_that_waits_its_turn_s
     assert not left.exists()
 
 
+def test_an_archive_that_a_killed_run_brought_long_ago_is_that_of_the_next(world):
+    """The playbook brings what is there already not once more."""
+    there = world.node.data_dir / "tenants/acme" / _job.UPLOADED
+    os.replace(world.archive, there)
+    moment = time.time() - 7200
+    os.utime(there, (moment, moment))
+    world.archive = str(there)
+    record = world.node.record("acme")
+    record["operation"] = {"name": "import", "owner": "ann@desk", "state": "running", "started": ""}
+    (there.parent / "state.json").write_text(json.dumps(record))
+    answer = world.bring_in()
+    assert "error" not in answer and answer["added"] == 25
+
+
 def test_an_archive_without_a_memory_is_imported(world, tmp_path):
     world.source.episodes.clear()
     _path, projects = export(world.source, tmp_path)
