@@ -487,9 +487,13 @@ class Job:
                 self.engine.remove_volume(name)
         if self.stand_in in self.state.node()["slots"]:
             self.state.release_slot(self.stand_in, self.node.owner)
-        shutil.rmtree(os.path.join(self.paths.home, "work"), ignore_errors=True)
+        self.remove_work()
         if self.params.get("archive") != os.path.join(self.paths.home, UPLOADED):
             remove_stale(self.paths.home, re.escape(UPLOADED), _UPLOADED_SECONDS)
+
+    def remove_work(self) -> None:
+        """Take away the directory of the operation, with what opens the place of restore points."""
+        shutil.rmtree(os.path.join(self.paths.home, "work"), ignore_errors=True)
 
     def _kept_volumes(self) -> set[str]:
         """The volumes that it lives on, and those that are kept for a rollback."""

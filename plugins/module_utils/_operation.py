@@ -184,14 +184,16 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
             if not operation.replaces:
                 raise
             _give_up(job)
-    settled = operation.settled(job)
-    if settled:
-        return {"changed": False, "message": settled, "idle": not killed}
     try:
-        operation.check(job)
+        settled = operation.settled(job)
+        if not settled:
+            operation.check(job)
     except BaseException:
         job.clean()
         raise
+    if settled:
+        job.remove_work()
+        return {"changed": False, "message": settled, "idle": not killed}
     if not operation.marks:
         return {"changed": False, **operation.run(job), "seconds": job.seconds}
     before = job.record.get("state")

@@ -684,7 +684,11 @@ def test_a_departed_tenant_is_not_brought_back_by_the_way(world):
     assert world.plan("acme")["acme"].drift == []
 
 
-def test_a_tenant_that_never_ran_has_nothing_to_back_up(world):
+def test_a_tenant_that_never_ran_has_nothing_to_back_up(world, monkeypatch):
+    def nobody_answers(job):
+        _backup.repository_of(job)
+        raise RepositoryError("globex: i/o timeout")
+
     assert world.converge("acme", "globex", tenant_state="paused")["globex"].error == ""
     paused = {"name": "globex", "uid": "1" * 8 + "abcdef01", "state": "paused"}
     answer = act(world, _backup.Backup(), **paused)
@@ -694,6 +698,12 @@ def test_a_tenant_that_never_ran_has_nothing_to_back_up(world):
     assert not answer["changed"]
     assert answer["message"] == "never ran, so it has no restore points"
     assert names(world) == []
+    # Keys that open the place of restore points may be there.
+    assert not (world.data_dir / "tenants/globex/work").exists()
+    with monkeypatch.context() as patched:
+        patched.setattr(_verify, "repository_of", nobody_answers)
+        assert act(world, _verify.Verify(), **paused)["error"] == "globex: i/o timeout"
+    assert not (world.data_dir / "tenants/globex/work").exists()
     answer = act(world, _backup.Depart(), **paused)
     assert answer["message"] == "never ran, so there are no memories to take along"
     assert "restore_point" not in answer
