@@ -188,6 +188,26 @@ def test_an_entry_that_a_killed_run_wrote_names_again_what_the_node_has(
     assert world.entry("acme")["tenant_version"] == "0.3.9"
 
 
+@pytest.mark.parametrize("operation", ["rollback", "restore"])
+def test_an_entry_that_no_run_wrote_stays_as_somebody_left_it(world: World, operation: str) -> None:
+    """acme is refused before any entry is written; globex fails afterwards."""
+    world.entry("acme", tenant_version="0.4.0")
+    world.entry("globex", tenant_version="0.4.0")
+    version = ("-e", "version=0.3.9") if operation != "rollback" else ()
+    answers = {
+        f"{operation}_plan": {
+            "acme": {"error": "acme: no", "recorded": {"version": "0.3.8"}},
+            "globex": {"message": "can be done", "version": "0.3.9"},
+        },
+        operation: {"globex": {"error": "globex: no", "recorded": {"version": "0.4.0"}}},
+    }
+    playbook = f"playbooks/{operation}_tenant.yml"
+    status, output = world.play(playbook, "-l", "acme,globex", *version, **answers)
+    assert status != 0 and "acme: no" in output and "globex: no" in output
+    assert world.calls()[-1] == [operation, ["globex"]]
+    assert [world.entry(name)["tenant_version"] for name in ("acme", "globex")] == ["0.4.0"] * 2
+
+
 @pytest.mark.parametrize(
     ("before", "recorded", "after"),
     [
