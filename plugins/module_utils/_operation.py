@@ -360,7 +360,11 @@ def finish(job: Job) -> None:
         job.release()
         job.record["state"] = left.get("state") or recorded["state"]
     job.record.pop("operation", None)
-    job.save()
+    try:
+        job.save()
+    except OSError:
+        job.record["operation"] = left  # as it stands on the disk, which may be full
+        raise
 
 
 def _start_again(job: Job, left: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ What only real databases can do (snapshot, dump, load) is stood in for; the scen
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pathlib
@@ -24,6 +25,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils import (
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
+from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import NodeState
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import operate
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import (
     Damaged,
@@ -539,6 +541,31 @@ def test_what_was_left_half_done_on_volumes_that_are_gone_is_restored(world):
     gate = json.loads((world.data_dir / "gate/tenants/acme.json").read_text())
     assert gate["state"] == "running"
     assert not world.plan("acme")["acme"].drift
+
+
+@pytest.mark.parametrize("touches", [True, False])
+def test_a_disk_that_is_full_when_a_killed_run_is_finished_is_told(world, monkeypatch, touches):
+    assert world.converge("acme", tenant_state="paused")["acme"].error == ""
+    killed(world)
+    path = world.data_dir / "tenants/acme/state.json"
+    record = world.record("acme")
+    record["operation"]["touches"] = touches
+    record["operation"]["running"] = []
+    path.write_text(json.dumps(record))
+
+    def full(_state, _name, _record):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(NodeState, "write_tenant", full)
+        error = act(world, _backup.Backup(), entry={"tenant_state": "paused"})["error"]
+        assert error.startswith("acme: No space left on device: make room")
+        assert "has an unfinished backup of ann@desk" in error
+        # What replaces its data goes on to what it needs itself.
+        error = act(world, _restore.Restore(), entry={"tenant_state": "paused"})["error"]
+        assert "there are no restore points" in error
+    assert world.record("acme")["operation"]["name"] == "backup"
+    assert "error" not in act(world, _backup.Backup(), entry={"tenant_state": "paused"})
 
 
 def test_a_restore_that_failed_on_broken_data_does_not_stop_the_next(world, monkeypatch):
