@@ -266,6 +266,8 @@ def _files(job: Job) -> Iterator[Thing]:
     """Files below the platform's directory whose path names the tenant, and its hosts line."""
     names = {job.name, *(f"{job.name}.{end}" for end in ("yml", "json")), job.paths.home}
     hostname, unique = job.tenant["hostname"], job.unique_name
+    taken = job.node.serves_another(hostname, job.name)
+    certificate = re.compile(re.escape(hostname) + r"\.pem(\.[0-9a-f]{8}\.new)?")
     root = job.state.data_dir
     for folder in _restore_points(job):
         if folder.startswith(root + os.sep):
@@ -283,10 +285,11 @@ def _files(job: Job) -> Iterator[Thing]:
             elif os.path.basename(path) in ("tenants", _BACKUPS):
                 directories.remove(name)  # another tenant's
         for name in files:
-            mine = name in names or name.startswith((hostname + ".", unique + "."))
+            mine = name in names or name.startswith(unique + ".")
+            mine = mine or (certificate.fullmatch(name) is not None and not taken)
             if mine or job.tenant["uid"] in name:
                 yield {"kind": "file", "name": os.path.join(path, name)}
-    if job.platform["manage_hosts_file"]:
+    if job.platform["manage_hosts_file"] and not taken:
         with contextlib.suppress(OSError), open(HOSTS, encoding="utf-8") as stream:
             if any(hostname in line.split()[1:] for line in stream):
                 yield {"kind": "hosts file", "name": hostname}

@@ -43,11 +43,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
     VariableError,
     told,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
-    names_in,
-    read_text,
-    remove_stale,
-)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import remove_stale
 from ansible_collections.memcloud.memmachine.plugins.module_utils._forward import remove_ended
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job, kept_too_long
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import locked, now
@@ -455,12 +451,8 @@ class TenantNode(Node):
         former = set(job.record.pop("former_hostnames", ())) - {job.tenant["hostname"]}
         if not former or self.platform["tls_mode"] != "local_ca":
             return
-        taken = self.hostnames()
-        routes = self.state.path("edge", "dynamic")
-        texts = [read_text(os.path.join(routes, name)) or "" for name in names_in(routes)]
         for hostname in former:
-            served = any(f"/{hostname}.pem" in text for text in texts)
-            if not served and taken.get(hostname) in (None, job.name):
+            if not self.serves_another(hostname, job.name):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(leaf_path(self.state.path("edge", "certs"), hostname))
 

@@ -79,6 +79,7 @@ class Facts:
     :param asleep: whether it was put to sleep because it was idle, though its entry says running.
     :param woken: whether a request woke it, though its entry says paused.
     :param writes: ``open``, or ``closed`` because its storage is used up.
+    :param hostname_taken: whether the hostname of a deleted tenant is another one's by now.
     """
 
     slot: int
@@ -89,6 +90,7 @@ class Facts:
     asleep: bool = False
     woken: bool = False
     writes: str = "open"
+    hostname_taken: bool = False
 
 
 def run_state(tenant: Mapping[str, Any], asleep: bool, woken: bool) -> str:
@@ -165,15 +167,10 @@ def desired_tenant(
     paths = TenantPaths.of(platform["data_dir"], tenant["tenant"])
     tenant = {**tenant, "state": run_state(tenant, facts.asleep, facts.woken)}
     if tenant["state"] == "deleted":
-        gone = (
-            paths.route,
-            paths.gate,
-            leaf_path(os.path.join(platform["data_dir"], "edge", "certs"), tenant["hostname"]),
-            paths.postgres,
-            paths.neo4j,
-            paths.app,
-        )
-        return _owner(tenant, platform, absent=gone), {}
+        gone = [paths.route, paths.gate, paths.postgres, paths.neo4j, paths.app]
+        if not facts.hostname_taken:
+            gone.append(leaf_path(os.path.join(paths.edge, "certs"), tenant["hostname"]))
+        return _owner(tenant, platform, absent=tuple(gone)), {}
     addresses = addresses_of(platform["subnet_pool"], facts.slot)
     marks = _secret_files(tenant, paths, addresses, tenant["fingerprints"], _auth_mark)
     contents = _secret_files(tenant, paths, addresses, secrets) if secrets else {}

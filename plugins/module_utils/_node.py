@@ -9,13 +9,20 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.memcloud.memmachine.plugins.module_utils._certificates import ensure_leaf
+from ansible_collections.memcloud.memmachine.plugins.module_utils._certificates import (
+    ensure_leaf,
+    leaf_path,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
     MISSING_IMAGE,
     Facts,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import Engine
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
+    names_in,
+    read_text,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._hosts_file import ensure_hosts
 from ansible_collections.memcloud.memmachine.plugins.module_utils._journal import Journal
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import locked
@@ -80,7 +87,24 @@ class Node:
             asleep=bool(record.get("asleep")),
             woken=bool(record.get("woken")),
             writes=str(record.get("writes") or "open"),
+            hostname_taken=self._hostname_taken(tenant),
         )
+
+    def _hostname_taken(self, tenant: Mapping[str, Any]) -> bool:
+        """Whether what a deleted tenant has to leave behind is another one's certificate."""
+        path = leaf_path(self.state.path("edge", "certs"), tenant["hostname"])
+        if tenant["state"] != "deleted" or not os.path.lexists(path):
+            return False
+        return self.serves_another(tenant["hostname"], tenant["tenant"])
+
+    def serves_another(self, hostname: str, tenant: str) -> bool:
+        """Whether a hostname is that of another tenant than this one, or its route names it."""
+        if self.hostnames().get(hostname) not in (None, tenant):
+            return True
+        routes = self.state.path("edge", "dynamic")
+        others = [name for name in names_in(routes) if name != f"{tenant}.yml"]
+        texts = [read_text(os.path.join(routes, name)) or "" for name in others]
+        return any(f"/{hostname}.pem" in text for text in texts)
 
     def image_id(self, image: str) -> str | None:
         """The id of an image, None where it is missing. The engine is asked once."""

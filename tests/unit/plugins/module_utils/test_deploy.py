@@ -342,6 +342,22 @@ def test_the_certificate_of_a_former_hostname_stays_where_it_is_used(node, with_
     assert error == "" and names == ["a.example.com.pem", "b.example.com.pem"]
 
 
+def test_a_deleted_tenant_leaves_alone_what_another_one_has_with_its_hostname(node, with_authority):
+    with_authority("acme", "a.example.com")
+    with_hostname = {"platform_tls_mode": "local_ca", "tenant_hostname": "a.example.com"}
+    deleted = {**with_hostname, "tenant_state": "deleted"}
+    node.converge("acme", **deleted)
+    certificates = node.data_dir / "edge/certs"
+    assert os.listdir(certificates) == []
+    node.converge("globex", tenant_uid="1" * 16, **with_hostname)
+    (certificates / "a.example.com.au.pem").write_text("somebody else's")
+    kept = ["a.example.com.au.pem", "a.example.com.pem"]
+    assert node.plan("acme", **deleted)["acme"].drift == []
+    purged = node.converge("acme", purge=True, **deleted)["acme"]
+    assert (purged.error, purged.deletion["left"]) == ("", [])
+    assert sorted(os.listdir(certificates)) == kept
+
+
 def test_purge_takes_what_a_killed_move_packed(node):
     node.converge("acme")
     folder = node.data_dir / "backups"
