@@ -411,7 +411,6 @@ class TenantNode(Node):
             tier=tenant["tier"],
             version=tenant["version"],
             figures=figures_of(tenant),
-            wake=tenant["wake"],
         )
         result.drift += self.certificate(tenant)
         if before == "running" and tenant["state"] != "running":

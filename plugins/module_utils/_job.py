@@ -256,6 +256,8 @@ class Job:
 
     def keep(self) -> None:
         """Write what was only found out: the tenant is what it was."""
+        # The gate calls the keeper by what the entry says now, and the keeper wakes by the record.
+        self.record["wake"] = self.stated["wake"]
         self.state.write_tenant(self.name, self.record)
 
     @contextlib.contextmanager

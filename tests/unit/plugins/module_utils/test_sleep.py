@@ -75,6 +75,13 @@ def test_an_idle_tenant_sleeps_and_a_second_run_leaves_it_asleep(node, backlog):
     assert not again["changed"] and "it is paused" in again["message"]
 
 
+def test_who_was_not_wakeable_when_it_was_deployed_is_put_to_sleep_wakeable(node, backlog):
+    node.converge("acme", tenant_wake=False)
+    assert operate(node, _sleep.Sleep(), {"idle_hours": 0})["changed"]
+    # By the one the gate calls the keeper, by the other the keeper wakes.
+    assert (gate(node)["wake"], node.record("acme")["wake"]) == (True, True)
+
+
 def test_what_woke_runs_and_a_second_run_leaves_it_running(node, backlog):
     node.converge("acme")
     operate(node, _sleep.Sleep(), {"idle_hours": 0})
