@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -103,3 +104,43 @@ def test_other_words_are_refused_with_its_help(
 ) -> None:
     assert node.main(words) == 2
     assert "memcloud-node limits [PLATFORM...]" in capsys.readouterr().err
+
+
+def test_containers_of_tenants_that_should_run_are_started_but_not_below_a_run(
+    node: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = json.loads((tmp_path / "etc/mc.json").read_text()) | {"data_dir": str(tmp_path)}
+    (tmp_path / "etc/mc.json").write_text(json.dumps(settings))
+    states = {"acme": "running", "busy": "running", "idle": "paused"}
+    for tenant, state in states.items():
+        (tmp_path / "tenants" / tenant).mkdir(parents=True)
+        (tmp_path / "tenants" / tenant / "state.json").write_text(json.dumps({"state": state}))
+    found = [container("mc-gate", "node-edge", ""), container("mc-acme-scratch", "scratch", "acme")]
+    found += [container(f"mc-{tenant}-app", "tenant", tenant) for tenant in states]
+    found.append(container("mc-acme-postgres", "tenant", "acme", "running"))
+    started = []
+
+    def call(_platform: object, method: str, path: str) -> tuple[int, object]:
+        if method == "GET":
+            return 200, found
+        started.append(path)
+        return 204, ""
+
+    monkeypatch.setattr(node.Platform, "_call", call)
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks/tenant-acme.lock").touch()  # of a run that was killed
+    with (tmp_path / "locks/tenant-busy.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert node.main(["containers", "mc"]) == 0
+    assert started == ["/containers/mc-gate/start", "/containers/mc-acme-app/start"]
+    said = capsys.readouterr().out
+    assert "mc-busy-app is left to the run that works on busy" in said
+    assert "1 containers ran, 2 started" in said
+
+
+def container(name: str, kind: str, tenant: str, state: str = "exited") -> dict[str, object]:
+    labels = {"memcloud.kind": kind} | ({"memcloud.tenant": tenant} if tenant else {})
+    return {"Names": [f"/{name}"], "State": state, "Labels": labels}
