@@ -280,7 +280,9 @@ class TenantNode(Node):
         check_embedder(tenant, record)
         check_version(tenant, record)
         check_fits(tenant, record, lambda role: self._stored(tenant, record, role))
-        self._check_disk(name)
+        # Revoking a key of one that runs, or suspending it, needs no room and cannot wait for any.
+        if tenant["state"] == "running" and record.get("state") != "running":
+            self._check_disk(name)
 
     def _stored(self, tenant: Mapping[str, Any], record: Mapping[str, Any], role: str) -> int:
         generation = int(record.get("generation") or 1)

@@ -530,6 +530,18 @@ def test_a_full_disk_is_named_before_anything_is_touched(node, monkeypatch):
     assert node.engine.calls == []
 
 
+def test_a_full_disk_keeps_no_key_alive_and_nobody_running(node, monkeypatch):
+    two = [{"name": name, "sha256": digit * 64} for name, digit in (("ci", "a"), ("lost", "b"))]
+    node.converge("acme", tenant_api_keys=two)
+    monkeypatch.setattr(_deploy, "MINIMUM_FREE_BYTES", 2**62)
+    assert node.converge("acme", tenant_api_keys=two[:1])["acme"].error == ""
+    entry = json.loads((node.data_dir / "gate/tenants/acme.json").read_text())
+    assert [key["name"] for key in entry["keys"]] == ["ci"]
+    assert node.plan("acme", tenant_state="suspended")["acme"].error == ""
+    assert node.converge("acme", tenant_state="suspended")["acme"].state == "suspended"
+    assert "make room and run again" in node.plan("acme")["acme"].error
+
+
 def test_a_version_without_an_image_is_asked_for(node):
     planner, tenants, _secrets = node.made(["acme"], {"tenant_version": "0.3.9"})
     assert planner.missing_versions(tenants) == ["0.3.9"]
