@@ -43,7 +43,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
     VariableError,
     told,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._files import remove_stale
 from ansible_collections.memcloud.memmachine.plugins.module_utils._forward import remove_ended
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job, kept_too_long
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import locked, now
@@ -85,10 +84,6 @@ MINIMUM_FREE_BYTES = 2 * 1024**3
 # Seconds to wait for another run's work on a tenant: the module that a killed controller left
 # behind goes on to its end.
 _LOCK_WAIT = 120
-# What Traefik keeps on disk of a request or an answer, while it passes it on; it stays there when
-# its reader left too early. A file that is still open is read to its end all the same.
-SPOOLED = r"temp-multibuf-.+"
-_SPOOLED_SECONDS = 3600.0
 # Servers that start keep processors busy: with more tenants at a time than processors, all of them
 # take longer.
 _STARTS = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
@@ -332,7 +327,6 @@ class TenantNode(Node):
         """
         hostnames = functools.lru_cache(maxsize=None)(self.hostnames)
         remove_ended(self.state.data_dir)
-        remove_stale(self.state.path("edge", "spool"), SPOOLED, _SPOOLED_SECONDS)
 
         def one(tenant: Mapping[str, Any]) -> TenantResult:
             result = TenantResult(tenant["tenant"])

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._capacity import human
-from ansible_collections.memcloud.memmachine.plugins.module_utils._deploy import SPOOLED
 from ansible_collections.memcloud.memmachine.plugins.module_utils._doctor import (
     ERROR,
     WARNING,
@@ -267,10 +266,11 @@ class NodeDoctor:
                 what = f"{whole} was left by a killed import, with memories"
                 yield WARNING, what, "remove it; its next operation (backup_tenant, …) does"
         spool = self._node.state.path("edge", "spool")
-        left = stale_files(spool, SPOOLED, _DAY_SECONDS)
+        left = stale_files(spool, "temp-multibuf-.+", _OLD_SECONDS)
         if left:
-            what = f"{len(left)} files in {spool} hold requests or answers whose client went away"
-            yield WARNING, what, "remove them; the next deploy_tenant with something to do does"
+            keeper = f"{self._platform['name']}-keeper"
+            what = f"{len(left)} files in {spool} hold answers whose client went away"
+            yield WARNING, what, f"{keeper} removes them: see docker logs {keeper}; run setup_node"
 
     def _registry(self) -> Found:
         yield from self._strays()

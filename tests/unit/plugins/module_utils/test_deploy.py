@@ -8,7 +8,6 @@ import json
 import os
 import re
 import sys
-import time
 
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils import (
@@ -298,17 +297,6 @@ def test_purge_leaves_nothing(node):
     # Asked again, it looks everywhere once more.
     again = node.converge("acme", tenant_state="deleted", purge=True)["acme"]
     assert (again.error, again.deletion["found"], again.deletion["left"]) == ("", [], [])
-
-
-def test_what_clients_that_went_away_left_at_the_edge_goes(node):
-    spool = node.data_dir / "edge/spool"
-    spool.mkdir()
-    for name, hours in (("temp-multibuf-1", 2), ("temp-multibuf-2", 0.5), ("other", 2)):
-        (spool / name).write_text("an answer")
-        moment = time.time() - hours * 3600
-        os.utime(spool / name, (moment, moment))
-    node.converge("acme")
-    assert sorted(os.listdir(spool)) == ["other", "temp-multibuf-2"]
 
 
 @pytest.fixture

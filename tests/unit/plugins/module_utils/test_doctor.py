@@ -268,8 +268,8 @@ LEFT_CASES = [
     (HALF, 23, "", ""),
     (HALF[: -len(".part")], 200, "", ""),
     ("tenants/acme/import.tar.gz", 25, "left by a killed import, with memories", "backup_tenant"),
-    ("edge/spool/temp-multibuf-123", 25, "1 files in", "deploy_tenant"),
-    ("edge/spool/temp-multibuf-123", 23, "", ""),
+    ("edge/spool/temp-multibuf-123", 2, "1 files in", "see docker logs mc-keeper; run setup_node"),
+    ("edge/spool/temp-multibuf-123", 0.5, "", ""),
 ]
 
 

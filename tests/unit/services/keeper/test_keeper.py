@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -290,3 +291,14 @@ def test_storage_is_left_to_a_run_that_works_on_the_tenant(world: World) -> None
     with _locks.locked(str(world.root / "locks"), "tenant-acme", "ann@desk"):
         world.measurer.measure()
     assert world.record["writes"] == "open"
+
+
+def test_answers_whose_clients_went_away_are_taken_away(world: World) -> None:
+    world.node.sweep()  # of an edge that was set up before
+    spool = world.root / "spool"
+    spool.mkdir()
+    for name, seconds in (("temp-multibuf-1", 3600), ("temp-multibuf-2", 0), ("other", 3600)):
+        (spool / name).write_text("an answer")
+        os.utime(spool / name, (time.time() - seconds, time.time() - seconds))
+    world.node.sweep()
+    assert sorted(path.name for path in spool.iterdir()) == ["other", "temp-multibuf-2"]

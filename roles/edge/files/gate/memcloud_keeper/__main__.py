@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
         say("the engine does not answer", reason=str(error))
         return 1
     measurer = Measurer(node, engine, platform)
-    for task in (lambda: _measure(measurer, every), lambda: _watch(engine)):
+    for task in (lambda: _measure(measurer, every), lambda: _watch(node, engine)):
         threading.Thread(target=task, daemon=True).start()
     say("keeper started", version=__version__, platform=platform)
     _follow(node, Waker(node, engine, platform))
@@ -80,10 +80,11 @@ def _measure(measurer: Measurer, every: float) -> None:
             say("storage not measured", reason=str(error))
 
 
-def _watch(engine: Engine) -> None:
-    """End with the engine: a socket made anew is seen only by a container started anew."""
+def _watch(node: Node, engine: Engine) -> None:
+    """Sweep, and end with the engine: a socket made anew is seen by a container started anew."""
     while True:
         time.sleep(WATCH_SECONDS)
+        node.sweep()
         try:
             engine.ping()
         except EngineError as error:

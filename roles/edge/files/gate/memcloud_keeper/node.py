@@ -21,6 +21,7 @@ from typing import Any
 
 TENANT_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _POLL_SECONDS = 0.1
+_SPOOLED_SECONDS = 10.0
 
 
 class Busy(Exception):
@@ -33,7 +34,7 @@ def now() -> str:
 
 
 class Node:
-    """Below one directory: `wake`, `gate` (the gate's entries), `tenants`, `locks`, `notes`."""
+    """Below one directory: `wake`, `gate` (its entries), `tenants`, `locks`, `notes`, `spool`."""
 
     def __init__(self, root: Path) -> None:
         self._wake = root / "wake"
@@ -41,6 +42,7 @@ class Node:
         self._tenants = root / "tenants"
         self._locks = root / "locks"
         self._notes = root / "notes"
+        self._spool = root / "spool"
 
     def signals(self) -> list[str]:
         """Tenants that somebody waits for; what is no tenant's name is taken away."""
@@ -61,6 +63,17 @@ class Node:
         """Take a signal away."""
         with contextlib.suppress(OSError):
             os.unlink(self._wake / name)
+
+    def sweep(self) -> None:
+        """Take away answers that Traefik keeps for good because their clients went away.
+
+        One that is on its way is read to its end all the same: its file is open.
+        """
+        limit = time.time() - _SPOOLED_SECONDS
+        for path in self._spool.glob("temp-multibuf-*"):
+            with contextlib.suppress(OSError):
+                if path.lstat().st_mtime < limit:
+                    path.unlink()
 
     def tenants(self) -> list[str]:
         """Every tenant with a record."""
