@@ -4,7 +4,8 @@
 """Variables of a run that its playbooks do not read: Ansible takes any -e, and nobody notices.
 
 ``-e tennant=acme`` would back up every tenant, ``-e tenant=acme`` update the whole fleet, since
-update_fleet goes by -l. What a playbook takes is in its head, where people read it.
+update_fleet goes by -l. What a playbook takes is in its head, where people read it. Nor does
+anybody notice a word that is neither true nor false: Ansible takes it for false.
 """
 
 from __future__ import annotations
@@ -12,15 +13,21 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible.context import CLIARGS
 from ansible.parsing.dataloader import DataLoader
 from ansible.utils.vars import load_extra_vars
-from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
-from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import suggestion
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
+    MemcloudError,
+    VariableError,
+)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import (
+    Reader,
+    suggestion,
+)
 
 PLAYBOOKS = os.path.realpath(
     os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "playbooks")
@@ -29,6 +36,7 @@ _COLLECTION = "memcloud.memmachine."
 # Variables of the inventory are checked where they are read; those of Ansible and AWX are theirs.
 _NOT_OURS = ("platform_", "tenant_", "memcloud_", "ansible_", "awx_", "tower_")
 _IN_HEAD = re.compile(r"""^# -e (?:'\{")?([a-z][a-z0-9_]*)(?:=|":)""", re.MULTILINE)
+_SWITCH_IN_HEAD = re.compile(r"^# -e ([a-z][a-z0-9_]*)=(?:true|false)\b", re.MULTILINE)
 _SECOND_NAME_OF = re.compile(r"import_playbook: ([a-z_]+\.yml)$", re.MULTILINE)
 
 
@@ -37,7 +45,8 @@ def check_run_variables(task_vars: Mapping[str, Any]) -> None:
 
     Others may be there: inventories and playbooks of the user have variables of their own.
 
-    :raises MemcloudError: naming the variable, and those that the playbook takes.
+    :raises MemcloudError: naming the variable, and those that the playbook takes; or that it is
+        neither true nor false.
     """
     # Of an imported play it is the directory where that one is: of ours, support too.
     directory = task_vars.get("playbook_dir")
@@ -47,7 +56,11 @@ def check_run_variables(task_vars: Mapping[str, Any]) -> None:
     taken = {name: None for path in run for name in variables_of(path)}
     known = known_variables()
     # Ansible has read them already, so the loader reads nothing.
-    for name in sorted(load_extra_vars(DataLoader())):
+    given = load_extra_vars(DataLoader())
+    switches = _switches_of(run or _playbooks())
+    for name in sorted(given):
+        if name in switches:
+            _check_switch(name, given[name])
         if name.startswith(_NOT_OURS) or name in (taken if run else known):
             continue
         if name not in known and not suggestion(name, known):
@@ -63,12 +76,36 @@ def check_run_variables(task_vars: Mapping[str, Any]) -> None:
 
 def variables_of(playbook: Path) -> list[str]:
     """The variables that the head of a playbook tells of; a second name has those of the first."""
+    return list(dict.fromkeys(_IN_HEAD.findall(_head_of(playbook))))
+
+
+def _head_of(playbook: Path) -> str:
     text = playbook.read_text(encoding="utf-8")
-    names = _IN_HEAD.findall(text)
-    if not names:
-        for first in _SECOND_NAME_OF.findall(text):
-            names += variables_of(playbook.with_name(first))
-    return list(dict.fromkeys(names))
+    first = None if _IN_HEAD.search(text) else _SECOND_NAME_OF.search(text)
+    return _head_of(playbook.with_name(first[1])) if first else text
+
+
+def _switches_of(playbooks: Iterable[Path]) -> set[str]:
+    """The variables that heads show as true or false, and none of these playbooks as another."""
+    shown: set[str] = set()
+    others: set[str] = set()
+    for path in playbooks:
+        switches = _SWITCH_IN_HEAD.findall(_head_of(path))
+        shown.update(switches)
+        others.update(set(variables_of(path)).difference(switches))
+    return shown - others
+
+
+def _check_switch(name: str, value: Any) -> None:
+    if isinstance(value, str) and "{{" in value:
+        return
+    try:
+        Reader("", {name: str(value)}).boolean(name)
+    except VariableError:
+        raise MemcloudError(
+            f"{name} is {value!r}, which is neither true nor false. Nothing was touched: correct "
+            "it or leave it out, and run again"
+        ) from None
 
 
 def _limits(run: list[Path]) -> list[str]:
@@ -79,7 +116,11 @@ def _limits(run: list[Path]) -> list[str]:
 @functools.cache
 def known_variables() -> frozenset[str]:
     """The variables that the heads of all playbooks tell of."""
-    return frozenset(name for path in Path(PLAYBOOKS).glob("*.yml") for name in variables_of(path))
+    return frozenset(name for path in _playbooks() for name in variables_of(path))
+
+
+def _playbooks() -> list[Path]:
+    return list(Path(PLAYBOOKS).glob("*.yml"))
 
 
 def _playbooks_of_run() -> list[Path]:

@@ -265,6 +265,13 @@ def test_numbers_of_an_update_are_numbers(inventory: Path, given: str) -> None:
     assert "Nothing was touched." in output
 
 
+@pytest.mark.parametrize("given", ["ture", "", "y"])
+def test_what_is_not_said_to_be_kept_is_not_purged(inventory: Path, given: str) -> None:
+    words = ("playbooks/delete_tenant.yml", "-e", "tenant=acme", "-e", f"keep_data={given}")
+    assert f"keep_data is '{given}', which is neither true nor false" in refused(inventory, *words)
+    assert "deleted" not in (inventory / "host_vars/acme.yml").read_text()
+
+
 def test_the_doctor_looks_at_a_node_that_is_named_by_a_limit(inventory: Path) -> None:
     words = ("playbooks/doctor.yml", "-l", "node1", "-e", "fail=false")
     status, output = play(inventory, *words)

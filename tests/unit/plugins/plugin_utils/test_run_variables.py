@@ -22,8 +22,8 @@ OURS = {"playbook_dir": PLAYBOOKS}
 
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch):
-    def give(*names: str) -> None:
-        extra = dict.fromkeys(names, "x")
+    def give(*names: str, **values: object) -> None:
+        extra = {**dict.fromkeys(names, "true"), **values}
         monkeypatch.setattr(_run_variables, "load_extra_vars", lambda _loader: extra)
 
     return give
@@ -147,3 +147,29 @@ def test_beside_a_playbook_of_the_user_a_misspelt_variable_still_stops_ours(give
         "tennant: is no variable of the playbooks (did you mean tenant?). Nothing was touched: "
         "correct it or leave it out, and run again"
     )
+
+
+@pytest.mark.parametrize("value", ["flase", "", "y", "ja", None, 2, [], {}])
+def test_a_switch_is_true_or_false(given, of, value: object) -> None:
+    said = "which is neither true nor false. Nothing was touched: correct it or leave it out"
+    of(f"{PLAYBOOKS}/delete-tenant.yml")
+    given(tenant="acme", keep_data=value)
+    assert refusal().startswith(f"keep_data is {value!r}, {said}")
+    of("/srv/mine/delete.yml")
+    assert said in refusal(f"{PLAYBOOKS}/support")
+
+
+@pytest.mark.parametrize(
+    "value", ["true", "False", " no ", "ON", "0", True, False, 1, "{{ answer | default(true) }}"]
+)
+def test_what_a_switch_can_be(given, of, value: object) -> None:
+    of(f"{PLAYBOOKS}/delete_tenant.yml")
+    given(tenant="acme", keep_data=value, confirm=2)
+    check_run_variables(OURS)
+
+
+def test_a_number_of_one_playbook_may_be_a_switch_of_another(given, of) -> None:
+    given(confirm="2")
+    check_run_variables(OURS)
+    of(f"{PLAYBOOKS}/move_tenant.yml")
+    assert refusal().startswith("confirm is '2', which is neither true nor false")
