@@ -24,7 +24,9 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
     MemcloudError,
     VariableError,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._model import SECRET_FIELDS
 from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import (
+    TENANT_VARIABLES,
     Reader,
     suggestion,
 )
@@ -33,6 +35,8 @@ PLAYBOOKS = os.path.realpath(
     os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "playbooks")
 )
 _COLLECTION = "memcloud.memmachine."
+# Given for a run, they would win over the entry of each tenant, and be written to none.
+_OF_ENTRIES = TENANT_VARIABLES - {"tenant_model_" + secret for secret in SECRET_FIELDS}
 # Variables of the inventory are checked where they are read; those of Ansible and AWX are theirs.
 _NOT_OURS = ("platform_", "tenant_", "memcloud_", "ansible_", "awx_", "tower_")
 _IN_HEAD = re.compile(r"""^# -e (?:'\{")?([a-z][a-z0-9_]*)(?:=|":)""", re.MULTILINE)
@@ -45,8 +49,8 @@ def check_run_variables(task_vars: Mapping[str, Any]) -> None:
 
     Others may be there: inventories and playbooks of the user have variables of their own.
 
-    :raises MemcloudError: naming the variable, and those that the playbook takes; or that it is
-        neither true nor false.
+    :raises MemcloudError: naming the variable, and those that the playbook takes; or saying that it
+        stands in entries, or is neither true nor false.
     """
     # Of an imported play it is the directory where that one is: of ours, support too.
     directory = task_vars.get("playbook_dir")
@@ -61,6 +65,14 @@ def check_run_variables(task_vars: Mapping[str, Any]) -> None:
     for name in sorted(given):
         if name in switches:
             _check_switch(name, given[name])
+        if name in _OF_ENTRIES:
+            own = name.removeprefix("tenant_")
+            meant = f" (did you mean {own}?)" if own in (taken if run else known) else ""
+            raise MemcloudError(
+                f"{name}: stands in a tenant's entry{meant}. By -e it would count for every tenant "
+                "of this run, and for no later run. Nothing was touched: write it into the entry "
+                "(change_tenant), and run again without it"
+            )
         if name.startswith(_NOT_OURS) or name in (taken if run else known):
             continue
         if name not in known and not suggestion(name, known):

@@ -265,6 +265,22 @@ def test_numbers_of_an_update_are_numbers(inventory: Path, given: str) -> None:
     assert "Nothing was touched." in output
 
 
+def test_a_change_takes_nobody_to_another_node_empty(inventory: Path) -> None:
+    change = json.dumps({"memcloud_change": {"tenant_node": "node2"}})
+    output = refused(inventory, "playbooks/change_tenant.yml", "-e", "tenant=all", "-e", change)
+    assert '"acme: tenant_node: would begin empty on node2, and what was stored would' in output
+    assert "move_tenant -e tenant=… -e node=… takes it along" in output
+    entry = yaml.safe_load((inventory / "host_vars/acme.yml").read_text())
+    assert entry["tenant_node"] == "node1"
+
+
+def test_the_node_of_a_run_is_that_of_the_entry(inventory: Path) -> None:
+    words = ("-e", "tenant=initech", "-e", "node=node1", "-e", "tenant_node=node2")
+    output = refused(inventory, "playbooks/create_tenant.yml", *words)
+    assert "tenant_node: stands in a tenant's entry (did you mean node?)" in output
+    assert not (inventory / "host_vars/initech.yml").exists()
+
+
 @pytest.mark.parametrize("given", ["ture", "", "y"])
 def test_what_is_not_said_to_be_kept_is_not_purged(inventory: Path, given: str) -> None:
     words = ("playbooks/delete_tenant.yml", "-e", "tenant=acme", "-e", f"keep_data={given}")

@@ -107,7 +107,7 @@ def test_a_playbook_takes_its_own_variables_alone(
 ) -> None:
     monkeypatch.chdir(PLAYBOOKS)
     of(named)
-    given("version", "company_region", "tenant_tier", "docker_node_min_free")
+    given("version", "company_region", "platform_parallelism", "docker_node_min_free")
     check_run_variables(OURS)
     given("tenant")
     assert refusal() == (
@@ -173,3 +173,14 @@ def test_a_number_of_one_playbook_may_be_a_switch_of_another(given, of) -> None:
     check_run_variables(OURS)
     of(f"{PLAYBOOKS}/move_tenant.yml")
     assert refusal().startswith("confirm is '2', which is neither true nor false")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("tenant_node", " (did you mean node?)"), ("tenant_limits", "")]
+)
+def test_what_stands_in_entries_is_not_given_for_a_run(given, of, name: str, meant: str) -> None:
+    of(f"{PLAYBOOKS}/create_tenant.yml")
+    given("tenant", name)
+    assert refusal().startswith(f"{name}: stands in a tenant's entry{meant}. By -e it would count")
+    given("tenant", "tenant_model_api_key")
+    check_run_variables(OURS)
