@@ -73,7 +73,10 @@ class ActionModule(ControllerAction):
     ) -> dict[str, dict[str, Any]]:
         arguments = self._task.args
         now = datetime.datetime.now(datetime.timezone.utc)
-        key_name = str(arguments.get("key_name") or "") or DEFAULT_NAME
+        key_name = str(arguments.get("key_name") or "").strip()
+        if not key_name and change != "rotate":
+            raise MemcloudError("Say which key: -e key_name=<name>. Nothing was touched")
+        key_name = key_name or DEFAULT_NAME
         for option in ("result_file", "key_file", "api_key_sha256"):
             if arguments.get(option) and len(tenants) > 1:
                 raise MemcloudError(

@@ -31,9 +31,8 @@ options:
     type: list
     elements: str
   key_name:
-    description: Which key.
+    description: Which key. For V(rotate) it is V(default) where none is given; others want it.
     type: str
-    default: default
   overlap:
     description: How long a rotated key lives on, as V(24h), V(7d), or V(0) for not at all.
     type: str

@@ -157,3 +157,15 @@ def test_the_last_key_but_one_is_revoked_by_a_job_of_awx(inventory: Path) -> Non
     )
     run = Run(inventory, awx_job_id=7)
     assert run.act(tenant_keys, tenants=["acme"], change="revoke", key_name="ci")["changed"]
+
+
+@pytest.mark.parametrize("change", ["add", "revoke"])
+@pytest.mark.parametrize("name", ["", " ", None])
+def test_no_key_is_meant_that_is_not_named(inventory: Path, change: str, name: str | None) -> None:
+    keys = [{"name": name, "sha256": name[0] * 64} for name in ("default", "ci")]
+    (inventory / "host_vars/acme.yml").write_text(
+        ENTRY % 1 + yaml.safe_dump({"tenant_api_keys": keys})
+    )
+    with pytest.raises(AnsibleActionFail, match=r"^Say which key: -e key_name=<name>\. Nothing"):
+        Run(inventory).act(tenant_keys, tenants=["acme"], change=change, key_name=name)
+    assert entry(inventory, "acme")["tenant_api_keys"] == keys
