@@ -156,6 +156,12 @@ class Answer:
                 "or a place that stays: -e result_file=… or -e key_file=…, or platform_keys_dir "
                 "as an absolute path"
             )
+        if self.key_file and os.path.realpath(self.key_file) == os.path.realpath(self.path):
+            raise MemcloudError(
+                f"{self._tenant}: no key was made, since key_file and result_file are both "
+                f"{self.path}, and the answer would take its place. Nothing was touched. Name two "
+                "files, or one of them alone"
+            )
 
     def write(self, facts: Mapping[str, Any], api_key: str | None = None) -> bool:
         """Lay facts over the answer, and a new key if there is one; whether it changed."""

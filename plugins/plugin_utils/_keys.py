@@ -39,7 +39,8 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation impo
 DEFAULT_NAME = "default"
 Key = Mapping[str, Any]
 
-_DURATION = re.compile(r"(\d+)\s*(s|m|h|d|w)?\Z")
+_DURATION = re.compile(r"([0-9]{1,12})\s*(s|m|h|d|w)?\Z")
+_MOST_DAYS = 36500
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 # State in an answer whose key is in the entry, but perhaps not at the gate yet.
 _UNFINISHED = "updating"
@@ -71,14 +72,23 @@ def seconds_of(text: Any, option: str) -> int:
             f"{option}: {text!r} is no length of time: write a number with s, m, h, d or w, as "
             "24h; or 0"
         )
-    return number * _SECONDS[unit or "s"]
+    seconds = number * _SECONDS[unit or "s"]
+    if seconds > _MOST_DAYS * 86400:
+        raise MemcloudError(f"{option}: {text!r} is too long; it can be {_MOST_DAYS}d at most")
+    return seconds
 
 
 def moment_of(text: Any, now: datetime.datetime, option: str) -> str:
     """The moment that was meant by a date, a time, or a length of time from now."""
     given = str(text).strip()
     if _DURATION.match(given.lower()):
-        return _after(now, seconds_of(given, option))
+        seconds = seconds_of(given, option)
+        if not seconds:
+            raise MemcloudError(
+                f"{option}: {given} would end the key before anybody uses it; leave it out for one "
+                "that never ends"
+            )
+        return _after(now, seconds)
     try:
         moment = datetime.datetime.fromisoformat(re.sub("[zZ]$", "+00:00", given))
     except ValueError:

@@ -149,6 +149,16 @@ def test_a_key_file_holds_the_key_and_the_answer_names_it(place: Place) -> None:
     assert not Path(key_file).exists()
 
 
+def test_an_answer_does_not_take_the_place_of_the_key(place: Place) -> None:
+    (place.directory / "other").symlink_to("secrets")
+    for name in ("secrets", "other"):
+        key_file = str(place.directory / name / "acme.json")
+        with pytest.raises(MemcloudError, match="acme: no key was made, since key_file and result"):
+            place.create(key_file=key_file)
+        assert not Path(key_file).exists()
+    assert place.entry() == {}
+
+
 def test_again_changes_nothing(place: Place) -> None:
     place.create()
     before = (place.entry(), place.answer().read())

@@ -53,7 +53,9 @@ def test_a_moment_is_a_date_or_a_length_of_time_and_has_not_passed() -> None:
     assert moment_of("1d", NOW, "expires") == "2026-11-22T12:00:00Z"
     assert moment_of("2027-01-31", NOW, "expires") == "2027-01-31T00:00:00Z"
     assert moment_of("2026-11-21T14:00:00+01:00", NOW, "expires") == SOON
-    for text in ("2026-11-20", "yesterday"):
+    assert moment_of("36500d", NOW, "expires") == "2126-10-28T12:00:00Z"
+    # A key that has ended when it is made opens nothing.
+    for text in ("2026-11-20", "yesterday", "0", "0d", "36501d", "99999999999w", "9" * 99 + "d"):
         with pytest.raises(MemcloudError, match="expires: "):
             moment_of(text, NOW, "expires")
 
