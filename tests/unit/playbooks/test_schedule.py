@@ -198,3 +198,30 @@ def test_what_could_not_read_the_inventory_is_not_scheduled(site: Path) -> None:
     assert code != 0
     assert f"Completely failed to parse inventory source {site}/inventory/tenants.yml" in output
     assert not (site / "schedule").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-e", "cron_file={}/memcloud.production"), "which cron would pass over without a word"),
+        (("-e", "cron_file=memcloud-production"), "it is an absolute path"),
+        (("-e", "state=abesnt"), "state is abesnt; it can be present or absent. Nothing was"),
+        (("-l", "node1"), "-l node1 leaves localhost out, whose schedule is for all tenants"),
+    ],
+)
+def test_a_schedule_that_would_not_be_kept_is_not_written(
+    site: Path, words: tuple[str, ...], said: str
+) -> None:
+    given = [word.format(site) for word in words]
+    code, output = schedule_of(site, "--vault-password-file", "password", *given)
+    assert code != 0
+    assert said in " ".join(output.split())
+    assert not list(site.glob("*schedule")) + list(site.glob("memcloud*"))
+
+
+def test_one_that_cron_passed_over_is_taken_away(site: Path) -> None:
+    given = ("-e", f"cron_file={site}/memcloud.production", "-e", "state=absent")
+    (site / "memcloud.production").write_text(f"# Inventory: {site}/inventory\n")
+    code, output = schedule_of(site, "--vault-password-file", "password", *given)
+    assert code == 0, output
+    assert not (site / "memcloud.production").exists()
