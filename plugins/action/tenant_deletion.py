@@ -70,7 +70,7 @@ class ActionModule(ControllerAction):
                 self._remove_off_site(report, tenant, platform)
             path = self._write(report, controller.inventory_dir)
         except (MemcloudError, OSError) as error:
-            raise AnsibleActionFail(f"{name}: {error}") from error
+            raise AnsibleActionFail(f"{name}: {error}") from None
         result: dict[str, Any] = {"changed": True, "report": report, "report_file": path}
         unasked = [thing for thing in report["unknown"] if thing["kind"] == _NODE]
         if report["purged"] and (report["left"] or unasked):
@@ -124,11 +124,23 @@ class ActionModule(ControllerAction):
         moment = report["at"].replace(":", "").replace("-", "")
         usual = os.path.join(inventory_dir, _REPORTS, f"deleted-{report['tenant']}-{moment}.json")
         path = self.path("result_file") or usual
-        make_directory_for(path)
-        write_atomically(path, json.dumps(report, indent=2) + "\n", 0o600)
-        text = os.path.splitext(path)[0] + ".txt"
-        write_atomically(text, in_words(report), 0o600)
+        try:
+            _write_to(path, report)
+        except MemcloudError as error:
+            if path == usual:
+                raise
+            # Nobody can find out again what there was.
+            _write_to(usual, report)
+            raise MemcloudError(f"result_file: {error}. This run's report is {usual}") from error
         return path
+
+
+def _write_to(path: str, report: Mapping[str, Any]) -> None:
+    """The report as JSON, and as text beside it."""
+    beside = os.path.splitext(path)[0] + ".txt"
+    make_directory_for(path)
+    write_atomically(path, json.dumps(report, indent=2) + "\n", 0o600)
+    write_atomically(beside if beside != path else f"{path}.txt", in_words(report), 0o600)
 
 
 def _add_other_nodes(

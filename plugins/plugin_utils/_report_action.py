@@ -47,4 +47,4 @@ class ReportAction(ControllerAction):
         try:
             write_atomically(path, text + "\n", 0o600)
         except MemcloudError as error:
-            raise AnsibleActionFail(f"result_file: {error}") from error
+            raise AnsibleActionFail(f"result_file: {error}") from None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleActionFail
 from ansible_collections.memcloud.memmachine.plugins.action import tenant_deletion
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inputs import backup_access
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import Repository
@@ -87,6 +88,39 @@ class Purge:
 
 def kinds(things: list[dict[str, Any]]) -> list[str]:
     return [thing["kind"] for thing in things]
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Path:
+    return write_inventory(tmp_path / "inventory", host_vars__acme_DOT_yml=ENTRY)
+
+
+def reported(inventory: Path, place: Path) -> dict[str, Any]:
+    report = {
+        **REPORT,
+        "purged": False,
+        "found": [],
+        "gone": [{"kind": "route", "name": "acme"}],
+        "left": [],
+    }
+    return Run(inventory).act(tenant_deletion, "acme", report=report, result_file=str(place))
+
+
+def test_a_report_that_cannot_be_written_where_it_is_wanted_is_kept(inventory: Path) -> None:
+    usual = inventory / ".reports/deleted-acme-20261121T120000Z.json"
+    place = inventory.parent / "reports"
+    place.mkdir()
+    with pytest.raises(AnsibleActionFail, match=f"acme: result_file: {place} .*report is {usual}$"):
+        reported(inventory, place)
+    assert kinds(json.loads(usual.read_text())["gone"]) == ["route"]
+    assert usual.with_suffix(".txt").exists()
+
+
+def test_the_text_does_not_take_the_place_of_the_report(inventory: Path, tmp_path: Path) -> None:
+    place = tmp_path / "acme.txt"
+    assert reported(inventory, place)["report_file"] == str(place)
+    assert kinds(json.loads(place.read_text())["gone"]) == ["route"]
+    assert "acme" in Path(f"{place}.txt").read_text()
 
 
 def test_without_versions_the_report_is_as_ever(tmp_path: Path, s3: Storage) -> None:
