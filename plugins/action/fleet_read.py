@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import tenants_of
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._keys import moment_before
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_call import NodeAction
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report import stated
 
@@ -21,11 +23,13 @@ class ActionModule(NodeAction):
         given = self._task.args
         batch = given["batch"]
         node, platform = batch["node"], batch["platform"]
+        since = str(given.get("since") or "")
+        now = datetime.datetime.now(datetime.timezone.utc)
         arguments = {
             "about": given["about"],
             "platform": json.dumps(platform),
             "tenants": batch["tenants"],
-            "since": str(given.get("since") or ""),
+            "since": moment_before(since, now, "since") if since else "",
             "only": list(given.get("only") or ()),
         }
         answer, problem = self._ask("tenant_read", arguments, task_vars)

@@ -26,7 +26,7 @@ options:
     choices: [registry, journal, stats]
     required: true
   since:
-    description: Journal rows before this moment are left out.
+    description: Journal rows before this moment are left out; or V(24h), those that are older.
     type: str
     default: ""
   only:

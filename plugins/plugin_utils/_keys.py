@@ -89,18 +89,32 @@ def moment_of(text: Any, now: datetime.datetime, option: str) -> str:
                 "that never ends"
             )
         return _after(now, seconds)
-    try:
-        moment = datetime.datetime.fromisoformat(re.sub("[zZ]$", "+00:00", given))
-    except ValueError:
-        raise MemcloudError(
-            f"{option}: {text!r} is neither a moment as 2027-01-31T00:00:00Z nor a length of time "
-            "as 90d"
-        ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.timezone.utc)
+    moment = _moment(given, option)
     if moment <= now:
         raise MemcloudError(f"{option}: {given} has passed already")
-    return moment.astimezone(datetime.timezone.utc).strftime(_FORMAT)
+    return moment.strftime(_FORMAT)
+
+
+def moment_before(text: Any, now: datetime.datetime, option: str) -> str:
+    """The moment that was meant by a date, a time, or a length of time until now."""
+    given = str(text).strip()
+    if _DURATION.match(given.lower()):
+        return _after(now, -seconds_of(given, option))
+    return _moment(given, option).strftime(_FORMAT)
+
+
+def _moment(given: str, option: str) -> datetime.datetime:
+    """A date or a time as text, in UTC."""
+    try:
+        moment = datetime.datetime.fromisoformat(re.sub("[zZ]$", "+00:00", given))
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.timezone.utc)
+        return moment.astimezone(datetime.timezone.utc)
+    except (ValueError, OverflowError):
+        raise MemcloudError(
+            f"{option}: {given!r} is neither a moment as 2027-01-31T00:00:00Z nor a length of time "
+            "as 90d"
+        ) from None
 
 
 def live(keys: Sequence[Key], now: datetime.datetime) -> list[dict[str, Any]]:

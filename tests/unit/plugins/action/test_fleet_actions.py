@@ -19,6 +19,7 @@ from ansible_collections.memcloud.memmachine.plugins.action import (
     fleet_converge,
     fleet_inputs,
     fleet_plan,
+    fleet_read,
     fleet_waves,
     tenant_result,
 )
@@ -300,3 +301,14 @@ def test_a_node_is_told_how_long_ago_a_run_read_the_inventory(shell):
     age = platform["run"].pop("age")
     assert platform == {"name": "mc", "run": {"who": "ann"}}
     assert abs(age - float(seconds)) < 1
+
+
+def test_a_journal_is_read_from_a_moment_on(tmp_path):
+    run = Run(tmp_path)
+    run.answer = {"rows": []}
+    batch = run(fleet_inputs)["batches"][0]
+    run(fleet_read, batch=batch, about="journal", since="2026-11-01")
+    run(fleet_read, batch=batch, about="journal")
+    assert [given["since"] for _name, given in run.calls] == ["2026-11-01T00:00:00Z", ""]
+    with pytest.raises(AnsibleActionFail, match="since: 'yesterday' is neither a moment"):
+        run(fleet_read, batch=batch, about="journal", since="yesterday")

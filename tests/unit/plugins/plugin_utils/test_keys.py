@@ -25,6 +25,7 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._keys import (
     added,
     change_keys,
     live,
+    moment_before,
     moment_of,
     revoked,
     rotated,
@@ -58,6 +59,15 @@ def test_a_moment_is_a_date_or_a_length_of_time_and_has_not_passed() -> None:
     for text in ("2026-11-20", "yesterday", "0", "0d", "36501d", "99999999999w", "9" * 99 + "d"):
         with pytest.raises(MemcloudError, match="expires: "):
             moment_of(text, NOW, "expires")
+
+
+def test_a_moment_that_was_is_a_date_or_a_length_of_time_too() -> None:
+    assert moment_before("1d", NOW, "since") == "2026-11-20T12:00:00Z"
+    assert moment_before("2026-11-21T14:00:00+01:00", NOW, "since") == SOON
+    assert moment_before("0001-01-01", NOW, "since") < PAST
+    for text in ("yesterday", "2026-11-1", "24", "9999-12-31T23:59:59-12:00"):
+        with pytest.raises(MemcloudError, match="since: "):
+            moment_before(text, NOW, "since")
 
 
 def key(name: str, letter: str, expires: Any = None) -> dict[str, Any]:
