@@ -296,6 +296,22 @@ def test_the_doctor_looks_at_a_node_that_is_named_by_a_limit(inventory: Path) ->
     assert "node2" not in output
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("doctor", "-e", "node=nod1"), "there is no node nod1 among node1, node2. Nothing was"),
+        (("doctor", "-e", "node="), "there is no node among node1, node2. Nothing was looked at"),
+        (("doctor", "-e", "node=node1", "-l", "node2"), "-l node2 leaves node node1 out"),
+        (("setup_node", "-l", "at_node1"), "-l at_node1 leaves no node; nothing was touched."),
+        (("remove_node", "-l", "acme"), "of which there are node1, node2, or a group of them"),
+    ],
+)
+def test_a_node_that_is_not_there_or_left_out_stops_the_run(
+    inventory: Path, words: tuple[str, ...], said: str
+) -> None:
+    assert said in refused(inventory, f"playbooks/{words[0]}.yml", *words[1:])
+
+
 def test_what_is_due_is_not_guessed(inventory: Path) -> None:
     entry = inventory / "host_vars/acme.yml"
     entry.write_text(entry.read_text() + "tenant_state: deleted\n")
