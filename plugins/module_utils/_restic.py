@@ -262,7 +262,11 @@ class Repository:
             self.open()
         except NoRepository:
             return []
-        self.forget(point["id"] for point in self.points())
+        points = self.points()
+        if points:
+            self.forget(point["id"] for point in points)
+        else:  # a run that ended before may have left their data
+            self._run("prune", "--quiet")
         left = self.points()
         if left:
             return [f"{len(left)} restore points in {self.url}"]

@@ -161,6 +161,15 @@ def test_forgotten_points_are_gone(place: Place) -> None:
     assert not Path(place.url).exists()
 
 
+def test_data_whose_points_a_killed_run_removed_goes_too(place: Place) -> None:
+    point, data = place.stored(), Path(place.url, "data")
+    assert any(path.is_file() for path in data.rglob("*"))
+    place.repository()._run("forget", point)
+    place.url = f"local:{place.url}"  # for us no folder of the node
+    assert "an empty repository" in place.repository().remove()[0]
+    assert not any(path.is_file() for path in data.rglob("*"))
+
+
 def test_neither_password_nor_credential_is_on_a_command_line_or_in_an_error(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
