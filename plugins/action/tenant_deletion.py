@@ -21,7 +21,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_wri
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import Platform
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import (
-    Refused,
+    Locked,
     Repository,
     RepositoryError,
 )
@@ -42,8 +42,6 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._object_versio
 
 _REPORTS = ".reports"
 _NODE = "node"
-# How places say that an object has to stay for a time.
-_LOCKS = ("retention", "object lock", "legal hold")
 
 
 class ActionModule(ControllerAction):
@@ -101,10 +99,8 @@ class ActionModule(ControllerAction):
             try:
                 left = repository.remove()
                 versions = _remove_versions(report, tenant.name, access)
-            except Refused as error:
-                # A lock is told by its word; anything else are credentials that may not do it.
-                locked = any(word in str(error).lower() for word in _LOCKS)
-                report["locked" if locked else "left"].append({**thing, "why": str(error)})
+            except Locked as error:
+                report["locked"].append({**thing, "why": str(error)})
                 return
             except RepositoryError as error:
                 report["left"].append({**thing, "why": str(error)})

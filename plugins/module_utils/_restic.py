@@ -13,6 +13,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -60,6 +61,8 @@ _FORBIDDEN = (
     "permission denied",
     "retention",
 )
+# How places say that an object has to stay for a time.
+_LOCKS = ("retention", "object lock", "legal hold")
 _FULL = ("no space left", "disk quota")
 _DAMAGED = (
     "ciphertext verification failed",
@@ -87,6 +90,10 @@ class NoRepository(RepositoryError):
 
 class Refused(RepositoryError):
     """The place does not let these credentials do it."""
+
+
+class Locked(Refused):
+    """The place keeps it for a time, whoever asks."""
 
 
 class Damaged(RepositoryError):
@@ -353,7 +360,8 @@ class Repository:
             )
         if any(word in lower for word in _FORBIDDEN):
             hint = f". Is {SSH_KEY} in platform_backup_environment?" if "publickey" in lower else ""
-            return Refused(text + hint)
+            kind = Locked if any(word in lower for word in _LOCKS) else Refused
+            return kind(text + hint)
         opening = "unable to open config file" in lower or "is there a repository" in lower
         if opening and any(word in lower for word in _NO_REPOSITORY):
             return NoRepository(f"{self._owner}: there are no restore points in {self.url}: {text}")
@@ -363,7 +371,8 @@ class Repository:
 
     def _without_names(self, said: str) -> str:
         """What restic said without the name of the place, which may hold any word."""
-        return said.replace(self.url, "").replace(self.url.rpartition("/")[2], "")
+        said = re.sub(r"\S*://\S*", "", said.replace(self.url, ""))
+        return said.replace(self.url.rpartition("/")[2], "")
 
     def _cache(self) -> list[str]:
         if is_local(self.url):

@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils import _restic
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import (
     Damaged,
+    Locked,
     NoRepository,
     Refused,
     Repository,
@@ -94,6 +95,21 @@ def test_the_name_of_a_tenant_says_nothing_of_its_repository(tmp_path: Path) -> 
     with pytest.raises(RepositoryError) as caught:
         place.repository().open()
     assert not isinstance(caught.value, (NoRepository, Refused)), caught.value
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ('Get "https://s3.example.com/retention-404/?location=": i/o timeout', RepositoryError),
+        ('Delete "https://s3.example.com/retention-404/memcloud/x": Access Denied.', Refused),
+        ("client.RemoveObject: Access Denied: the object is under retention", Locked),
+    ],
+)
+def test_nor_does_the_name_of_a_bucket(
+    place: Place, said: str, kind: type[RepositoryError]
+) -> None:
+    place.url = "s3:https://s3.example.com/retention-404/memcloud/acme-1"
+    assert type(place.repository()._error("forget", said)) is kind
 
 
 def test_another_root_key_is_named_and_nothing_is_made(place: Place) -> None:
