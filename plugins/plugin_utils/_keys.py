@@ -137,15 +137,30 @@ def rotated(
             f"{tenant}: has no key {name} that could be rotated{_known(present)}; add_key makes one"
         )
     _check_new(tenant, present, new)
+    replaced = _replaced(present, name, overlap, now)
+    return KeyChange([dict(new), *replaced.keys], replaced.ends)
+
+
+def _replaced(
+    present: Sequence[dict[str, Any]],
+    name: str,
+    overlap: int,
+    now: datetime.datetime,
+    successor: str = "",
+) -> KeyChange:
+    """The keys, of which those of a name end after an overlap.
+
+    :param successor: hash of the one among them that replaced the others.
+    """
     ends = _after(now, overlap)
     kept = []
     for key in present:
-        if key.get("name") == name:
+        if key.get("name") == name and key.get("sha256") != successor:
             if not overlap:
                 continue
             key["expires"] = min(_text(key.get("expires")) or ends, ends)
         kept.append(key)
-    return KeyChange([dict(new), *kept], ends if overlap else "")
+    return KeyChange(kept, ends if overlap else "")
 
 
 def added(tenant: str, keys: Sequence[Key], new: Key, now: datetime.datetime) -> KeyChange:
@@ -278,10 +293,14 @@ def change_keys(
         entry = writer.read(wish.tenant) or {}
         keys = keys_of(entry)
         read = {"tenant_api_keys": entry.get("tenant_api_keys")}
-        if wish.change != "revoke" and _is_written(wish, live(keys, now), answer):
-            if not dry_run:  # the writer finishes its own part of what a killed run left
-                writer.apply(Request(wish.tenant, read, expect=EXISTING, read=read))
-            return KeyOutcome("resumed", {"tenant_api_keys": keys}, None)
+        successor = "" if wish.change == "revoke" else _written(wish, live(keys, now), answer)
+        if successor:
+            planned = _resumed(wish, keys, successor, now)
+            variables = {"tenant_api_keys": planned.keys}
+            # Unchanged, too: the writer finishes its own part of what a killed run left.
+            request = Request(wish.tenant, variables, expect=EXISTING, read=read)
+            change = writer.apply(request, dry_run=dry_run)
+            return KeyOutcome("resumed", variables, change, planned.ends)
         api_key, planned = _plan(wish, keys, now)
         if api_key:
             answer.check_lasts()
@@ -305,15 +324,29 @@ def change_keys(
     return KeyOutcome(done, variables, change, planned.ends)
 
 
-def _is_written(wish: KeyWish, present: Sequence[Key], answer: Answer) -> bool:
-    """Whether a run before this one wrote the key and was not finished."""
+def _written(wish: KeyWish, present: Sequence[Key], answer: Answer) -> str:
+    """The hash of the key that a run before this one wrote and did not finish; empty for none."""
     known = wish.api_key_sha256
     if not known and answer.read().get("state") == _UNFINISHED:
         made = answer.api_key()
         known = hash_api_key(made) if made else ""
     # The successor stands before those that it replaced.
     newest = next((key for key in present if key.get("name") == wish.key_name), {})
-    return bool(known) and newest.get("sha256") == known
+    return known if newest.get("sha256") == known else ""
+
+
+def _resumed(
+    wish: KeyWish, keys: Sequence[Key], successor: str, now: datetime.datetime
+) -> KeyChange:
+    """The keys as they are, but for replaced ones that are to end earlier than the run before said.
+
+    :param successor: hash of the key that is there already.
+    """
+    if wish.change == "rotate":
+        planned = _replaced(live(keys, now), wish.key_name, wish.overlap, now, successor)
+        if planned.keys != live(keys, now):
+            return planned
+    return KeyChange([dict(key) for key in keys])
 
 
 def _plan(wish: KeyWish, keys: Sequence[Key], now: datetime.datetime) -> tuple[str, KeyChange]:

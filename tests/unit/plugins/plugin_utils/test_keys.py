@@ -213,6 +213,21 @@ def test_a_killed_rotation_is_finished_with_the_same_key(place: Place) -> None:
     assert len(place.written()) == 3
 
 
+@pytest.mark.parametrize("given", [{}, {"api_key_sha256": "c" * 64}])
+def test_a_rotation_that_is_run_again_can_end_the_key_before_it_sooner(
+    place: Place, given: dict[str, Any]
+) -> None:
+    place.change("rotate", **given)
+    new = place.written()[0]
+    longer = place.change("rotate", overlap=7200, **given)
+    assert (longer.action, longer.ends, place.written()[1]["expires"]) == ("resumed", "", SOON)
+    outcome = place.change("rotate", overlap=60, **given)
+    assert (outcome.action, outcome.ends) == ("resumed", "2026-11-21T12:01:00Z")
+    assert [k.get("expires") for k in place.written()] == [None, "2026-11-21T12:01:00Z"]
+    assert place.change("rotate", overlap=0, **given).variables == {"tenant_api_keys": [new]}
+    assert place.written() == [new]
+
+
 def test_a_rotation_that_was_killed_before_the_entry_makes_another_key(place: Place) -> None:
     place.answer().write({"state": "updating"}, "mb_never_written")
     assert place.change("rotate").action == "rotated"
