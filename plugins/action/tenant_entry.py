@@ -88,6 +88,7 @@ class ActionModule(ControllerAction):
             expect=EXISTING,
             uid=uid,
             delete=arguments.get("state") == "absent",
+            read=arguments.get("expected") or {},
         )
 
     def _forget_key(self, name: str, keys_dir: str) -> None:

@@ -35,6 +35,10 @@ options:
     type: list
     elements: str
     default: []
+  expected:
+    description: Values that entries must have when they are written; others are of another run.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: Says what would be written.

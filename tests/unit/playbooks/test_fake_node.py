@@ -439,6 +439,11 @@ def purged(name: str, *things: str) -> dict[str, Any]:
     return {**PURGE, "deletion": report}
 
 
+CAME_BACK = """
+if what == %r:
+    with open(%r, "w") as entry:
+        entry.write(%r)
+"""
 DELETE = ("playbooks/delete_tenant.yml", "-e", "keep_data=false")
 
 
@@ -503,6 +508,29 @@ def test_an_entry_stays_until_every_node_was_asked(world: World) -> None:
     text = path.with_suffix(".txt").read_text()
     assert "Nothing that was seen." in text and "Not known" in text
     assert world.entry("acme")["tenant_state"] == "deleted"
+
+
+@pytest.mark.parametrize("call", ["tenant_facts", "tenant_converge"])
+def test_a_sweep_leaves_the_entry_of_who_came_back_meanwhile(world: World, call: str) -> None:
+    world.set_up_node2()
+    entry = world.directory / "inventory/host_vars/acme.yml"
+    back = world.entry("acme", tenant_state="deleted")
+    node = world.directory / "venv/bin/python"
+    node.write_text(node.read_text() + CAME_BACK % (call, str(entry), yaml.safe_dump(back)))
+    status, output = world.play(
+        "playbooks/sweep_deleted.yml",
+        **{
+            "tenant_facts": {"acme": {"purge_after": "2026-01-01T00:00:00Z"}},
+            "tenant_plan": {"acme": PURGE},
+            "tenant_converge": {"acme": purged("acme")},
+            "node2 tenant_plan": {},
+        },
+    )
+    assert status != 0
+    assert "acme: tenant_state was changed by another run meanwhile" in output
+    assert world.entry("acme") == back
+    was_purged = ["tenant_converge", ["acme"]] in world.calls()
+    assert was_purged == (call == "tenant_converge")
 
 
 def test_a_tenant_that_cannot_be_purged_stops_no_other_one(world: World) -> None:
