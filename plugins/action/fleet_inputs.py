@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import Platform
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import Controller
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
     ControllerAction,
 )
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import Answer
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
     FleetVariables,
     batch_without_tenants,
@@ -42,6 +46,8 @@ class ActionModule(ControllerAction):
             by_node = _elsewhere(parsed, fleet, task_vars)
         for node in sorted(nodes - {batch["node"] for batch in by_node}):
             by_node.append(batch_without_tenants(node, fleet.platform_of_node(node)))
+        if self._task.args.get("unanswered"):
+            _add_unanswered(by_node, parsed, Controller(task_vars, self._templar))
         return {"changed": False, "batches": by_node, "errors": errors}
 
 
@@ -54,6 +60,23 @@ def _elsewhere(
         others = [fleet.tenant(one.name, node) for one, _there in parsed if one.node != node]
         found += batches(others, run_origin(task_vars))
     return found
+
+
+def _add_unanswered(
+    by_node: Sequence[dict[str, Any]],
+    parsed: Sequence[tuple[Tenant, Platform]],
+    controller: Controller,
+) -> None:
+    """Name in each batch the tenants whose making did not come to its end, by their answers."""
+    for batch in by_node:
+        batch["unanswered"] = []
+    of_node = {batch["node"]: batch["unanswered"] for batch in by_node}
+    for tenant, platform in parsed:
+        path = os.path.join(controller.keys_dir(platform), tenant.name + ".json")
+        # What cannot be read is no answer of ours, or not for us.
+        with contextlib.suppress(MemcloudError):
+            if tenant.state != "deleted" and Answer(tenant.name, path).is_open():
+                of_node[tenant.node].append(tenant.name)
 
 
 def _entry_problems(

@@ -30,6 +30,12 @@ options:
         that node, which is asked what they left there.
     type: bool
     default: false
+  unanswered:
+    description:
+      - Name in each batch, as C(unanswered), the tenants whose answer in C(platform_keys_dir) says
+        that the run that made them did not come to its end.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Reads only.

@@ -43,6 +43,9 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._secrets impor
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
 
 _KEY_NAME = "default"
+# States in an answer about a tenant that nobody was told to be there.
+_MAKING = "deploying"
+_OPEN = (_MAKING, "error")
 # Wish and variable: what a caller may ask for and an entry states.
 _STATED = {
     "tier": "tenant_tier",
@@ -138,6 +141,10 @@ class Answer:
                 "this tenant and is not overwritten; name another file"
             )
         return answer
+
+    def is_open(self) -> bool:
+        """Whether the run that made the tenant could not tell yet that it runs."""
+        return self.read().get("state") in _OPEN
 
     def api_key(self) -> str:
         """The key that was given before, empty when it is not here."""
@@ -269,7 +276,7 @@ def create(
             return Outcome(decision.action, dict(decision.variables), entry, change)
         try:
             with answer.undone_on_error(writer, decision.variables):
-                answer.write(facts_of(tenant, "deploying"), decision.api_key)
+                answer.write(facts_of(tenant, _MAKING), decision.api_key)
                 change = writer.apply(request)
         except EntryExistsError as error:
             raise MemcloudError(

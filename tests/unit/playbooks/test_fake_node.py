@@ -627,3 +627,25 @@ def test_the_registry_of_a_node_without_tenants_is_exported(world: World) -> Non
     _status, output = world.play("playbooks/export_registry.yml", *words, **answers)
     assert ["node2 tenant_read", []] in world.calls()
     assert "the deployments cannot be written" in output
+
+
+def test_what_a_failed_run_made_is_finished_by_the_next(world: World) -> None:
+    """The name leads to the node, and the answer says that the tenant is there."""
+    records = world.directory / "records"
+    hook = {"platform_dns_hook": ["sh", "-c", f'echo "$*" >>{records}', "hook"]}
+    node = {"platform_public_address": "192.0.2.1"}
+    settings = world.directory / "inventory/group_vars/all.yml"
+    settings.write_text(yaml.safe_dump({**yaml.safe_load(settings.read_text()), **hook, **node}))
+    world.entry("globex", tenant_api_keys=[{"name": "default", "sha256": "a" * 64}])
+    world.entry("initech", tenant_api_keys=[{"name": "default", "sha256": "b" * 64}])
+    deploy = "playbooks/deploy_tenant.yml"
+    status, output = world.play(deploy, tenant_plan={"acme": {**PURGE, "error": "acme: no room"}})
+    assert status != 0 and "acme: no room" in output
+    assert not records.exists()
+    answer = world.directory / "inventory/.secrets/acme.json"
+    assert json.loads(answer.read_text())["state"] == "deploying"
+    for _again in range(2):
+        status, output = world.play(deploy, tenant_plan={})
+        assert status == 0, output
+        assert json.loads(answer.read_text())["state"] == "running"
+        assert records.read_text() == "present acme acme.memcloud.localhost 192.0.2.1 300\n"
