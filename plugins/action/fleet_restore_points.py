@@ -33,6 +33,9 @@ class ActionModule(NodeAction):
         batch, action = given["batch"], str(given["action"])
         tenants = self._tenants(given.get("tenants") or None)
         prune = bool(given.get("prune_credentials"))
+        if prune:
+            # Nodes may want another user; the controller may know none but its own.
+            self._connection.set_become_plugin(None)
         repositories = {
             tenant.name: {
                 **backup_access(tenant.name, tenant.uid, tenant.root_key_version, platform, prune),

@@ -27,6 +27,7 @@ def carry(directory: Path, there: Path, here: Path) -> None:
 
 def try_to_carry(directory: Path, there: Path, here: Path, **environment: str) -> tuple[int, str]:
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    local["ansible_become"] = "false"
     hosts = dict.fromkeys(("acme", "old", "new"), local)
     (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
     play = {
@@ -68,6 +69,16 @@ def test_restore_points_are_carried_to_the_other_folder(tmp_path: Path) -> None:
     assert here.stat().st_mode & 0o777 == 0o700
     # Nothing of it is left on the way.
     assert os.listdir(tmp_path / "there") == [NAME]
+    assert list(tmp_path.glob("memcloud-move-*")) == []
+
+
+def test_the_controller_needs_no_other_user(tmp_path: Path) -> None:
+    """As with --become, which a job template of AWX has for the nodes."""
+    repository(tmp_path / "there", "feedf00dcafe")
+    become = {"ANSIBLE_BECOME": "true", "ANSIBLE_BECOME_EXE": "/bin/false"}
+    become["ANSIBLE_BECOME_ALLOW_SAME_USER"] = "true"  # for tests that root runs
+    code, output = try_to_carry(tmp_path, tmp_path / "there", tmp_path / "here", **become)
+    assert code == 0, output
     assert list(tmp_path.glob("memcloud-move-*")) == []
 
 

@@ -69,8 +69,11 @@ class Run:
         task = types.SimpleNamespace(
             args=args, check_mode=check_mode, async_val=0, diff=False, action="x"
         )
+        self.become = "sudo"
         connection = types.SimpleNamespace(
-            _shell=types.SimpleNamespace(tmpdir=None), is_pipelining_enabled=lambda _async: False
+            _shell=types.SimpleNamespace(tmpdir=None),
+            is_pipelining_enabled=lambda _async: False,
+            set_become_plugin=lambda become: setattr(self, "become", become),
         )
         action = plugin.ActionModule(
             task, connection, types.SimpleNamespace(), self.loader, Templar(self.loader), None

@@ -53,12 +53,14 @@ def test_a_node_gets_what_adds_and_not_what_deletes(run):
     assert access["environment"]["AWS_SECRET_ACCESS_KEY"] == "adds-only"
     assert access["share"] == "10%"
     assert len(access["passwords"]) == 1
+    assert run.become == "sudo"
 
 
 def test_the_controller_prunes_with_credentials_of_its_own(run):
     access = sent(run, "prune", prune_credentials=True)
     assert access["environment"]["AWS_SECRET_ACCESS_KEY"] == "deletes"
     assert access["keep"]["daily"] == 7
+    assert run.become is None  # what a node wants
 
 
 @pytest.mark.parametrize(
