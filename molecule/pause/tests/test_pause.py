@@ -40,7 +40,7 @@ def runs(tenant: Tenant) -> bool:
     return {tenant.container(role).status for role in ROLES} == {"running"}
 
 
-def eventually(check: Callable[[], bool], seconds: float = 30) -> bool:
+def eventually(check: Callable[[], bool], seconds: float = 120) -> bool:
     deadline = time.monotonic() + seconds
     while not check():
         if time.monotonic() > deadline:
@@ -104,7 +104,8 @@ def test_the_official_client_wakes_a_paused_tenant_and_nothing_else_does(
         project = patiently(lambda: client.get_project(org_id="ci", project_id="tests"))
         found = project.memory().search(sentence)
     assert sentence in found.model_dump_json()
-    assert runs(running) and signals(platform) == []
+    # The keeper lets requests pass, writes the record, and forgets the signal last.
+    assert runs(running) and eventually(lambda: signals(platform) == [])
     told = tmp_path / "journal.json"
     platform.play.ok("tenant_journal", tenant=running.name, output="none", result_file=str(told))
     last = json.loads(told.read_text())[-1]
@@ -175,10 +176,10 @@ def test_a_full_tenant_answers_507_to_writes_until_it_has_room_again(
 ) -> None:
     forget(running)
     # Nobody runs a playbook meanwhile: the keeper closes by itself.
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     with pytest.raises(requests.HTTPError, match="507"):
         while time.monotonic() < deadline:
-            running.add(base64.b64encode(os.urandom(400_000)).decode(), "bulk", timeout=60)
+            running.add(base64.b64encode(os.urandom(400_000)).decode(), "bulk", timeout=120)
     assert not has_room(platform, running)
     with pytest.raises(requests.HTTPError, match="507"):
         running.add("One more")
@@ -189,7 +190,7 @@ def test_a_full_tenant_answers_507_to_writes_until_it_has_room_again(
 
     forget(running, "bulk")
     # What deletes leave behind goes when the database cleans up.
-    assert eventually(lambda: has_room(platform, running), 60)
+    assert eventually(lambda: has_room(platform, running))
     sentence = running.store_something()
     assert running.remembers(sentence)
     assert platform.play.ok("deploy_tenant").changed == {}
