@@ -94,12 +94,25 @@ def test_what_is_due_is_purged_and_nothing_is_left_anywhere(
     assert json.loads(last)["uid"] == uid
 
 
-def test_a_purge_that_is_killed_is_finished_by_the_same_command(platform: Platform) -> None:
+@pytest.mark.parametrize(
+    ("playbook", "variables"),
+    [
+        ("delete_tenant", {"keep_data": False}),
+        ("sweep_deleted", {"platform_keep_deleted_days": 0}),
+    ],
+)
+def test_a_purge_that_is_killed_is_finished_by_the_same_command(
+    platform: Platform, playbook: str, variables: dict[str, Any]
+) -> None:
     tenant = platform.create("halfway")
     platform.play.ok("deploy_tenant", "-l", tenant.name)
     uid = tenant.entry["tenant_uid"]
-    platform.play.kill_after(3.5, "delete_tenant", tenant=tenant.name, keep_data=False)
-    if tenant.entry_file.exists():
-        platform.play.ok("delete_tenant", tenant=tenant.name, keep_data=False)
+    if playbook == "sweep_deleted":
+        platform.play.ok("delete_tenant", tenant=tenant.name)
+    whole = len(objects(platform, uid))
+    assert platform.play.kill_when(
+        lambda: len(objects(platform, uid)) < whole, playbook, tenant=tenant.name, **variables
+    )
+    platform.play.ok(playbook, tenant=tenant.name, **variables)
     assert objects(platform, uid) == []
     assert not tenant.entry_file.exists()

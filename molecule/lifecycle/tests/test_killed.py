@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,17 @@ def neo4j_runs(tenant: Tenant) -> bool:
     return bool(tenant.container("neo4j").status == "running")
 
 
+def restore_points_are_removed(tenant: Tenant) -> bool:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes()
+        except OSError:
+            continue  # ended meanwhile
+        if command.startswith(b"restic\0") and b"forget" in command:
+            return tenant.name.encode() in command
+    return False
+
+
 @dataclass(frozen=True)
 class Case:
     """An operation, when it is killed, and whether the tenant itself is touched by it."""
@@ -29,7 +41,7 @@ class Case:
     playbook: str
     moment: Callable[[Tenant], bool]
     variables: dict[str, Any] = field(default_factory=dict)
-    before: str = ""
+    before: tuple[str, ...] = ()
     after: str = ""
     back: dict[str, str] = field(default_factory=dict)
     touches: bool = True
@@ -37,13 +49,20 @@ class Case:
 
 CASES = {
     "a verification beside the tenant": Case(
-        "verify_backups", Tenant.scratch_runs, before="backup_tenant", touches=False
+        "verify_backups", Tenant.scratch_runs, before=("backup_tenant",), touches=False
+    ),
+    "a removal of restore points": Case(
+        "prune_backups",
+        restore_points_are_removed,
+        before=("backup_tenant", "backup_tenant"),
+        after="check_backups",
+        touches=False,
     ),
     "a change of the databases' sizes": Case(
         "change_tier", Tenant.is_held, {"tier": "quick"}, after="change_tier", back={"tier": "free"}
     ),
     "a pause": Case("pause_tenant", app_is_stopped, after="resume_tenant"),
-    "a resumption": Case("resume_tenant", neo4j_runs, before="pause_tenant"),
+    "a resumption": Case("resume_tenant", neo4j_runs, before=("pause_tenant",)),
     "a suspension": Case("suspend_tenant", app_is_stopped, after="resume_tenant"),
     "new passwords": Case("rotate_keys", Tenant.is_held, {"what": "databases"}),
     "an export": Case("export_tenant", Tenant.is_held),
@@ -71,8 +90,8 @@ def test_a_killed_operation_is_finished_by_running_it_again(
     variables = {**case.variables, "tenant": tenant.name}
     if case.playbook == "change_tier":
         tenant.change_entry(platform_tiers=QUICK)
-    if case.before:
-        platform.play.ok(case.before, tenant=tenant.name)
+    for playbook in case.before:
+        platform.play.ok(playbook, tenant=tenant.name)
     ids = tenant.container_ids()
     assert platform.play.kill_when(lambda: case.moment(tenant), case.playbook, **variables)
     platform.play.ok(case.playbook, **variables)
