@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
@@ -68,6 +69,11 @@ class ActionModule(ControllerAction):
         check_name(name)
         texts = {key: str(arguments.get(key) or "").strip() for key in _TEXTS}
         variables = arguments.get("variables") or {}
+        if not isinstance(variables, Mapping):
+            raise MemcloudError(
+                f"{name}: variables is {kind_of(variables)} and no mapping. Nothing was touched: "
+                """write it as JSON, as -e '{"variables": {"tenant_wake": false}}'"""
+            )
         for variable in variables:
             if any(variable == "tenant_model_" + secret for secret in SECRET_FIELDS):
                 raise MemcloudError(

@@ -294,6 +294,15 @@ def test_a_restore_that_is_refused_leaves_the_version_of_the_entry(
 MOVES = {"acme": {"message": "can be moved"}}
 
 
+def test_a_version_that_is_not_given_is_that_of_the_entry(world: World) -> None:
+    done = {"acme": {"changed": True, "message": "2 memories"}}
+    words = ("playbooks/restore_tenant.yml", "-e", "tenant=acme", "-e", "version=")
+    status, output = world.play(*words, restore=done)
+    assert status == 0, output
+    assert world.calls() == [["restore", ["acme"]]]
+    assert "tenant_version" not in world.entry("acme")
+
+
 def test_a_move_says_what_it_would_do(world: World) -> None:
     world.set_up_node2()
     words = ("-e", "tenant=acme", "-e", "node=node2", "--check")

@@ -265,6 +265,19 @@ def test_numbers_of_an_update_are_numbers(inventory: Path, given: str) -> None:
     assert "Nothing was touched." in output
 
 
+@pytest.mark.parametrize("playbook", ["update_tenant", "rollback_tenant"])
+def test_a_patience_is_a_number(inventory: Path, playbook: str) -> None:
+    words = (f"playbooks/{playbook}.yml", "-e", "tenant=acme", "-e", "patience=2m")
+    assert "patience is 2m; it is a number of seconds" in refused(inventory, *words)
+
+
+def test_more_variables_of_an_entry_are_a_mapping(inventory: Path) -> None:
+    given = ("-e", "tenant=initech", "-e", "node=node1", "-e", """variables='{"tenant_wake": 0}'""")
+    output = refused(inventory, "playbooks/create_tenant.yml", *given)
+    assert "initech: variables is text and no mapping. Nothing was touched: write it as" in output
+    assert not (inventory / "host_vars/initech.yml").exists()
+
+
 def test_a_change_takes_nobody_to_another_node_empty(inventory: Path) -> None:
     change = json.dumps({"memcloud_change": {"tenant_node": "node2"}})
     output = refused(inventory, "playbooks/change_tenant.yml", "-e", "tenant=all", "-e", change)
