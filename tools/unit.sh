@@ -9,4 +9,4 @@ tools/test_packages.sh # restic
 export COVERAGE_FILE=.cache/coverage
 mkdir -p .cache
 # The collection is imported by its full name, through the link that `make setup` made.
-PYTHONPATH=.ansible/collections pytest -n auto --cov --cov-report=term --cov-fail-under="${COVERAGE:-85}" "$@" tests/unit
+PYTHONPATH=.ansible/collections pytest -n auto --cov --cov-report=term --cov-fail-under="${COVERAGE:-85}" --durations=15 "$@" tests/unit
