@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from .platform import Platform
@@ -14,6 +16,11 @@ _LABEL = "memcloud.test=image"
 # What an image of derive() has and the node's own has not.
 MARK = "/usr/share/memcloud/another"
 ANOTHER = f"RUN touch {MARK}"
+# Files of a server's image, and lines in them that begin a function.
+ROUTER = "/app/.venv/lib/python3.13/site-packages/memmachine_server/server/api_v2/router.py"
+STORES = (ROUTER, ") -> AddMemoriesResponse:")
+SEARCHES = (ROUTER, ") -> SearchResult:")
+STARTS = ("/opt/memcloud/launch.py", "def serve() -> None:")
 
 
 def base_image() -> str:
@@ -35,6 +42,13 @@ def replace_image(platform: Platform, kind: str, *lines: str, version: str = "")
     """Have the node believe that its image of a kind is its present one with another layer."""
     with record_of(platform, kind, version) as entry:
         entry["id"] = derive(entry["id"], *lines)
+
+
+def with_line(place: tuple[str, str], line: str) -> str:
+    """A layer with another first line in a function of a server."""
+    file, mark = Path(place[0]), place[1]
+    quoted = shlex.quote(f"/^{mark}/a\\    {line}")
+    return f"RUN sed -i {quoted} {file} && rm {file.parent}/__pycache__/{file.stem}.*"
 
 
 @contextlib.contextmanager

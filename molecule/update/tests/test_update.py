@@ -15,26 +15,26 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.images import ANOTHER, MARK, own_images, remove_derived, replace_image
+from support.images import (
+    ANOTHER,
+    MARK,
+    SEARCHES,
+    STARTS,
+    STORES,
+    own_images,
+    remove_derived,
+    replace_image,
+    with_line,
+)
 from support.platform import Platform, Tenant
 from support.playbook import CHECKOUT
 from support.writer import OfficialWriter
 
-# Lines put into the server of an image, each in place of what it should do.
+# Lines put into the server of an image, each before what it should do.
 BROKEN = {
-    "does not start": ("/opt/memcloud", "launch", "def serve() -> None:", "sys.exit('cannot')"),
-    "starts but cannot store": (
-        "/app/.venv/lib/python3.13/site-packages/memmachine_server/server/api_v2",
-        "router",
-        ") -> AddMemoriesResponse:",
-        "raise RestError(code=500, message='cannot')",
-    ),
-    "starts but cannot search": (
-        "/app/.venv/lib/python3.13/site-packages/memmachine_server/server/api_v2",
-        "router",
-        ") -> SearchResult:",
-        "raise RestError(code=500, message='cannot')",
-    ),
+    "does not start": (STARTS, "sys.exit('cannot')"),
+    "starts but cannot store": (STORES, "raise RestError(code=500, message='cannot')"),
+    "starts but cannot search": (SEARCHES, "raise RestError(code=500, message='cannot')"),
 }
 
 
@@ -100,11 +100,7 @@ def test_deploying_another_version_points_to_the_update(tenant: Tenant, sentence
 def test_a_broken_image_is_rolled_back(
     tenant: Tenant, sentence: str, images: None, fault: str
 ) -> None:
-    directory, module, mark, line = BROKEN[fault]
-    command = f"sed -i '/^{mark}/a\\    {line}' {directory}/{module}.py"
-    layer = f"RUN {command.replace(chr(39) + 'cannot' + chr(39), 'str()')}"
-    layer += f" && rm {directory}/__pycache__/{module}.*"
-    replace_image(tenant.platform, "memmachine", layer, version="0.3.9")
+    replace_image(tenant.platform, "memmachine", with_line(*BROKEN[fault]), version="0.3.9")
     # One that ends is not waited for: it is given time to end, and to say why, on a busy machine.
     ends = fault == "does not start"
     patience = 90 if ends else 15
