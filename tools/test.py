@@ -6,10 +6,11 @@
 Scenarios run in lanes, side by side. Each lane is a platform of its own on this machine, set up once
 and taken away at the end: lane 1 is inventories/ci, the others are copies of it with other names,
 ports and networks below .cache/lanes. The checks that need no container have a lane too. KEEP=1
-leaves the platforms for the next run, LANES=1 runs one scenario at a time. The output of each part
-is kept in .cache/test; of a part that failed, its errors and its end are shown. What was skipped is
-said with its reason, and a part of which all was skipped has failed; a quickstart that is in use on
-this machine is the one excuse.
+leaves the platforms for the next run. There are two lanes, up to four where processors and memory
+allow; LANES=1 runs one scenario at a time. The output of each part is kept in .cache/test; of a
+part that failed, its errors and its end are shown. What was skipped is said with its reason, and a
+part of which all was skipped has failed; a quickstart that is in use on this machine is the one
+excuse.
 """
 
 from __future__ import annotations
@@ -199,12 +200,18 @@ def _copy_inventory(source: Path, target: Path, number: int) -> None:
     file.write_text(yaml.safe_dump(settings))
 
 
+def _lanes() -> int:
+    """As many as the machine carries. The checks want a processor, a lane one and 6 GB of memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(2, min(4, (os.cpu_count() or 2) - 1, round(memory / 6e9)))
+
+
 def run_jobs(names: list[str], runs: Runs) -> None:
     """Run scenarios and commands in lanes; the first lane's set-up builds the images for all."""
     jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
     for name in names:
         jobs.put(name)
-    count = min(len(names), int(os.environ.get("LANES", "2")))
+    count = min(len(names), int(os.environ.get("LANES") or _lanes()))
     lanes = [Lane(number, runs) for number in range(1, count + 1)]
     try:
         if not lanes[0].set_up():
