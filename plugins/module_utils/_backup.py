@@ -30,7 +30,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._reservation i
     reserve,
     volume_bytes,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import Repository
+from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import (
+    LATEST,
+    Repository,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restore_point import (
     DUMP,
     MANIFEST,
@@ -38,7 +41,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._restore_point
     checksums,
     total,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._retention import due_in
+from ansible_collections.memcloud.memmachine.plugins.module_utils._retention import (
+    due_in,
+    moment_of,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._storage_place import is_local
 from ansible_collections.memcloud.memmachine.plugins.module_utils._stores import (
     Session,
@@ -107,6 +113,28 @@ def _begun_anew(job: Job) -> str:
     if not new or known.get("url") != repository.url:
         return ""
     return f"; the earlier restore points are gone from {repository.url}, this one is the first"
+
+
+def check_not_anew(job: Job) -> None:
+    """Raise for a tenant that was made anew and has restore points of before.
+
+    What it has now would be the latest one, which is what its restore goes by.
+    """
+    if job.record.get("restore_point") or job.record.get("restored"):
+        return
+    repository = repository_of(job)
+    if not repository.points():
+        return
+    newest = str(repository.point(LATEST)["taken"])
+    # One of a killed run is younger than the tenant.
+    if moment_of(newest) >= moment_of(str(job.record["created"])):
+        return
+    raise MemcloudError(
+        f"{job.name}: was made anew on this node at {job.record['created']}, and {repository.url} "
+        f"has restore points of before, the latest one of {newest[:19]}Z. None is taken by a "
+        f"schedule until its memories are back: restore_tenant -e tenant={job.name}. Where what it "
+        f"has now is what counts, backup_tenant -e tenant={job.name} takes the first one"
+    )
 
 
 def take_restore_point(job: Job, reason: str, resume: bool = True) -> dict[str, Any]:
@@ -320,6 +348,8 @@ class Backup(Operation):
     def check(self, job: Job) -> None:
         """No room, no containers, no repository: said before anything is touched."""
         check_backup(job)
+        if job.params.get("due"):
+            check_not_anew(job)
 
     def run(self, job: Job) -> dict[str, Any]:
         """Take it, of the tenant in the state that it is in."""

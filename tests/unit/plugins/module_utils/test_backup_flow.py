@@ -189,6 +189,33 @@ def test_what_is_not_due_is_left_alone(world):
     assert names(world) == []
 
 
+def test_a_tenant_that_was_made_anew_gets_no_latest_point_from_a_schedule(world):
+    """Its node was lost: a schedule between deploy_tenant and restore_tenant takes nothing."""
+    path = world.data_dir / "tenants/acme/state.json"
+
+    def made(at):
+        gone = ("restore_point", "first_restore_point")
+        record = {k: v for k, v in world.record("acme").items() if k not in gone}
+        path.write_text(json.dumps({**record, "created": at}))
+
+    act(world, _backup.Backup())
+    # One of a killed run, which the record lacks, is its own.
+    made("2001-01-01T00:00:00Z")
+    assert "error" not in act(world, _backup.Backup(), due=True)
+    made("2199-01-01T00:00:00Z")
+    error = act(world, _backup.Backup(), due=True)["error"]
+    assert error.startswith("acme: was made anew on this node at 2199-01-01T00:00:00Z, and ")
+    assert "restore_tenant -e tenant=acme" in error
+    assert names(world) == []
+    assert "operation" not in world.record("acme")
+    # By hand it is taken.
+    kept = act(world, _backup.Backup())["restore_point"]["id"]
+    made("2199-01-01T00:00:00Z")
+    assert "made anew" in act(world, _backup.Backup(), due=True)["error"]
+    assert act(world, _restore.Restore(), force=True)["restore_point"]["id"] == kept
+    assert "made anew" not in act(world, _backup.Backup(), due=True).get("error", "")
+
+
 def test_a_tenant_that_is_stopped_stays_so(world):
     for role in ("app", "neo4j", "postgres"):
         world.engine.stop(f"mc-acme-{role}", 1)
