@@ -28,9 +28,13 @@ class ActionModule(ControllerAction):
         name = str(self._task.args.get("tenant") or task_vars["inventory_hostname"])
         state = str(self._task.args.get("state") or "present")
         variables = {"tenant_node": task_vars["tenant_node"]} if _names_node(task_vars) else {}
-        tenant, platform = Controller(task_vars, self._templar).tenant(name, variables)
+        controller = Controller(task_vars, self._templar)
+        tenant, platform = controller.tenant(name, variables)
         if not platform.dns_hook:
             return {"changed": False, "command": []}
+        if state == "absent" and controller.hostname_is_anothers(tenant, platform):
+            msg = f"{name}: {tenant.hostname} is another tenant's by now, whose record stays"
+            return {"changed": False, "command": [], "msg": msg}
         address = ""
         if state == "present":
             address = self._address(tenant.node, platform, task_vars)

@@ -14,6 +14,7 @@ description:
   - Calls the command C(platform_dns_hook), if there is one, as C(<hook> present <tenant>
     <hostname> <address> <ttl>) or C(<hook> absent <tenant> <hostname>).
   - The hook must be able to be called again for a record that is as it should be.
+  - The record of a deleted tenant whose hostname another one has by now is left alone.
   - An action plugin that runs on the controller alone.
 options:
   tenant:
@@ -40,7 +41,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 command:
-  description: The command that was called, empty when there is no hook.
+  description: The command that was called, empty when there is no hook, or when the record is another tenant's.
   type: list
   elements: str
   returned: success

@@ -182,18 +182,32 @@ class Controller:
         self._entries = load_entries(find_entries(directory), lambda _path: "").variables
         return self._entries
 
+    def hostname_is_anothers(self, tenant: Tenant, platform: Platform) -> bool:
+        """Whether the hostname of a deleted tenant was given to another one meanwhile."""
+        return bool(self._hostname_problem(tenant, platform, "running"))
+
     def _check_hostname(self, tenant: Tenant, platform: Platform) -> None:
-        entries = self._read_entries() if self._entries is None else self._entries
-        hostnames = {
-            name: {variable: values[variable] for variable in values if variable != "tenant_uid"}
-            for name, values in entries.items()
-            if name not in self._groups.get(_NODES, ()) and name != tenant.name
-        }
-        hostnames[tenant.name] = {"tenant_hostname": tenant.hostname, "tenant_state": tenant.state}
-        problem = duplicates(hostnames, platform.domain).get(tenant.name)
+        problem = self._hostname_problem(tenant, platform, tenant.state)
         if problem:
             variable, _colon, message = problem.partition(": ")
             raise VariableError(tenant.name, variable, message)
+
+    def _hostname_problem(self, tenant: Tenant, platform: Platform, state: str) -> str:
+        """What speaks against a tenant's hostname in a state; empty when nothing does."""
+        hostnames = {
+            name: {variable: values[variable] for variable in values if variable != "tenant_uid"}
+            for name, values in self._stated(platform).items()
+            if name not in self._groups.get(_NODES, ()) and name != tenant.name
+        }
+        hostnames[tenant.name] = {"tenant_hostname": tenant.hostname, "tenant_state": state}
+        return duplicates(hostnames, platform.domain).get(tenant.name, "")
+
+    def _stated(self, platform: Platform) -> Mapping[str, Mapping[str, Any]]:
+        """The entries of all tenants; those that AWX keeps are no files."""
+        if platform.inventory_writer == "awx":
+            hosts = self._hostvars._inventory.hosts
+            return {name: hosts[name].vars for name in self._groups.get(_TENANTS) or ()}
+        return self._read_entries() if self._entries is None else self._entries
 
 
 def writer_of(

@@ -93,6 +93,18 @@ def test_a_run_over_one_tenant_knows_the_hostnames_of_the_others(tmp_path: Path)
     )
 
 
+def test_a_hostname_of_another_tenant_is_found_in_an_inventory_of_awx(tmp_path: Path) -> None:
+    other = "{tenant_uid: aaaaaaaaaaaaaaa1, tenant_node: node1, tenant_hostname: a.example.com}"
+    inventory = write_inventory(
+        tmp_path,
+        group_vars__all_DOT_yml=f'platform_root_keys: {{1: "{ROOT_KEY}"}}\n'
+        "platform_inventory_writer: awx\n",
+        hosts_DOT_yml=f"tenants: {{hosts: {{globex: {other}}}}}\n",
+    )
+    with pytest.raises(AnsibleActionFail, match="acme: tenant_hostname: .* is that of globex too"):
+        Run(inventory).act(tenant_create, tenant="acme", hostname="a.example.com")
+
+
 def test_create_in_check_mode_writes_nothing(tmp_path: Path) -> None:
     run = Run(write_inventory(tmp_path))
     result = run.act(tenant_create, tenant="acme", check_mode=True)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -19,17 +20,23 @@ ENTRY = 'tenant_uid: "0123456789abcdef"\ntenant_node: node1\n'
 HOOK = '#!/bin/sh\nprintf "%s\\n" "$*" >>"$(dirname "$0")/called"\necho done\n'
 
 
-def inventory(tmp_path: Path, text: str, nodes: str = "ansible_host: 192.0.2.7") -> Path:
+def inventory(
+    tmp_path: Path,
+    text: str,
+    nodes: str = "ansible_host: 192.0.2.7",
+    settings: str = "",
+    **files: str,
+) -> Path:
     hook = tmp_path / "hook"
     hook.write_text(text)
     hook.chmod(0o755)
-    settings = f'platform_root_keys: {{1: "{ROOT_KEY}"}}\nplatform_domain: example.com\n'
+    settings += f'platform_root_keys: {{1: "{ROOT_KEY}"}}\nplatform_domain: example.com\n'
     settings += f"platform_dns_hook: [{hook}, --zone, example.com]\nplatform_dns_ttl: 60\n"
     return write_inventory(
         tmp_path / "inventory",  # every file in it would be read
         group_vars__all_DOT_yml=settings,
         nodes_DOT_yml=f"nodes: {{hosts: {{node1: {{{nodes}}}}}}}\n",
-        host_vars__acme_DOT_yml=ENTRY,
+        **{"host_vars__acme_DOT_yml": ENTRY, **files},
     )
 
 
@@ -43,6 +50,31 @@ def test_the_hook_is_called_with_what_is_to_be(tmp_path):
         "--zone example.com present acme acme.example.com 192.0.2.7 60",
         "--zone example.com absent acme acme.example.com",
     ]
+
+
+@pytest.mark.parametrize(("writer", "files"), [("file", "host_vars__"), ("awx", "")])
+@pytest.mark.parametrize(("state", "goes"), [("running", 0), ("paused", 0), ("deleted", 1)])
+def test_a_record_that_is_another_tenants_by_now_stays(tmp_path, state, goes, writer, files):
+    other = {
+        "tenant_uid": "3" * 16,
+        "tenant_node": "node1",
+        "tenant_hostname": "ACME.example.com",
+        "tenant_state": state,
+    }
+    hosts = {"tenants": {"hosts": {"acme2": other}}}
+    # AWX gives its inventory by a script, and there is no file of a tenant.
+    name = f"{files}acme2_DOT_yml" if files else "hosts_DOT_yml"
+    text = {name: json.dumps(other if files else hosts)}
+    place = inventory(
+        tmp_path,
+        HOOK,
+        settings=f"platform_inventory_writer: {writer}\n",
+        host_vars__acme_DOT_yml=f"{ENTRY}tenant_state: deleted\n",
+        **text,
+    )
+    result = Run(place).act(tenant_dns, "acme", state="absent")
+    assert len(result["command"]) == goes * 6
+    assert (tmp_path / "called").exists() == bool(goes)
 
 
 def test_the_public_address_of_the_node_wins(tmp_path):
