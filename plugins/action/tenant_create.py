@@ -122,10 +122,9 @@ class ActionModule(ControllerAction):
     def _answer(self, tenant: str, controller: Controller, platform: Platform) -> Answer:
         usual = os.path.join(controller.keys_dir(platform), tenant + ".json")
         path, key_file = self.path("result_file"), self.path("key_file")
-        told = path or key_file or self._task.args.get("expose_key")
-        return Answer(
-            tenant, path or usual, key_file, not told and controller.key_is_lost(platform)
-        )
+        lost = controller.key_is_lost(platform, self._task.args)
+        told = self._task.args.get("expose_key")
+        return Answer(tenant, path or usual, key_file, lost and not told)
 
 
 def _reported(wish: Wish, answer: Answer, outcome: Outcome) -> dict[str, Any]:

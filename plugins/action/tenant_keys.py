@@ -111,12 +111,11 @@ class ActionModule(ControllerAction):
         self, tenant: str, key_name: str, controller: Controller, platform: Platform
     ) -> Answer:
         keys_dir = controller.keys_dir(platform)
-        given = self.path("result_file") or self.path("key_file")
         name = tenant if key_name == DEFAULT_NAME else f"{tenant}.{key_name}"
         path = self.path("result_file") or os.path.join(keys_dir, name + ".json")
         # A key that has a file of its own keeps it.
         before = Answer(tenant, path).read().get("api_key_file") or ""
-        lost = not given and controller.key_is_lost(platform)
+        lost = controller.key_is_lost(platform, self._task.args)
         return Answer(tenant, path, self.path("key_file") or str(before), lost)
 
     # -- what passwords are derived from ------------------------------------------------------

@@ -150,10 +150,16 @@ class Controller:
         """Where answers with keys are kept."""
         return os.path.join(self.inventory_dir, platform.keys_dir or ".secrets")
 
-    def key_is_lost(self, platform: Platform) -> bool:
-        """Whether AWX throws the directory of answers away at the end of this job."""
+    def key_is_lost(self, platform: Platform, given: Mapping[str, Any]) -> bool:
+        """Whether AWX throws a new key away at the end of this job.
+
+        A path that is not absolute is one in the job's own directory.
+
+        :param given: what the run says of where the key goes.
+        """
         job = self._task_vars.get("awx_job_id") or self._task_vars.get("tower_job_id")
-        return bool(job) and not os.path.isabs(platform.keys_dir)
+        place = given.get("key_file") or given.get("result_file") or platform.keys_dir
+        return bool(job) and not os.path.isabs(str(place))
 
     def _settings(self, *prefixes: str) -> dict[str, Any]:
         """The variables of the platform whose names begin so."""

@@ -158,10 +158,10 @@ class Answer:
         """Raise if nobody could fetch a new key from here."""
         if self._lost:
             raise MemcloudError(
-                f"{self._tenant}: no key was made, since {self.path} is thrown away with this job "
-                "of AWX. Nothing was touched. Give -e api_key_sha256=<hex> of a key that you keep, "
-                "or a place that stays: -e result_file=… or -e key_file=…, or platform_keys_dir "
-                "as an absolute path"
+                f"{self._tenant}: no key was made, since {self.key_file or self.path} is thrown "
+                "away with this job of AWX. Nothing was touched. Give -e api_key_sha256=<hex> of a "
+                "key that you keep, or a place that stays, as an absolute path: -e result_file=… "
+                "or -e key_file=…, or platform_keys_dir"
             )
         if self.key_file and os.path.realpath(self.key_file) == os.path.realpath(self.path):
             raise MemcloudError(

@@ -256,16 +256,24 @@ def test_an_answer_tells_a_failure_even_where_the_entry_cannot_be_used(tmp_path:
         Run(inventory).act(tenant_answer, "acme")
 
 
-def test_a_job_of_awx_creates_no_tenant_whose_key_goes_with_it(tmp_path: Path) -> None:
+def test_a_job_of_awx_creates_no_tenant_whose_key_goes_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inventory = write_inventory(tmp_path)
     run = Run(inventory, awx_job_id=7)
-    with pytest.raises(AnsibleActionFail, match="acme: no key was made, .*api_key_sha256"):
-        run.act(tenant_create, tenant="acme")
+    monkeypatch.chdir(tmp_path)
+    for lost in (
+        {},
+        {"result_file": "acme.json"},
+        {"key_file": "acme.key", "result_file": str(tmp_path / "a")},
+    ):
+        with pytest.raises(AnsibleActionFail, match="acme: no key was made, .*api_key_sha256"):
+            run.act(tenant_create, tenant="acme", **lost)
     assert not (tmp_path / "host_vars/acme.yml").exists()
     for name, given in (
         ("acme", {"api_key_sha256": "a" * 64}),
         ("globex", {"key_file": str(tmp_path / "key")}),
-        ("initech", {"expose_key": True}),
+        ("initech", {"expose_key": True, "result_file": "initech.json"}),
     ):
         assert run.act(tenant_create, tenant=name, **given)["action"] == "created"
 

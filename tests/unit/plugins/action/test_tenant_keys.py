@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,9 @@ def test_a_job_of_awx_makes_no_key_that_goes_with_it(
         (inventory / "group_vars/tenants.yml").write_text(keys_dir)
         with pytest.raises(AnsibleActionFail, match="acme: no key was made, .*api_key_sha256"):
             act(check_mode)
+        with pytest.raises(AnsibleActionFail, match="acme: no key was made, .*absolute path"):
+            act(check_mode, result_file="memcloud-key.json")
+        assert not os.path.exists("memcloud-key.json")
         assert entry(inventory, "acme")["tenant_api_keys"] == keys
         assert not (inventory / ".secrets/acme.json").exists()
     stays = inventory.parent / "stays"
