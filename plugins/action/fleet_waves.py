@@ -103,4 +103,6 @@ def _candidate(
         pinned=bool(tenant["pinned"]),
         canary=bool(tenant["canary"]) or tenant["tenant"] in canaries,
         outdated=bool(facts.get("outdated")),
+        # Of one that could not be looked at nobody knows it.
+        ran=facts.get("embedder", True) is not None,
     )

@@ -28,6 +28,7 @@ class Candidate:
     :param wanted: the version that its entry names.
     :param state: what it should be.
     :param outdated: whether its node has other images for its servers now.
+    :param ran: whether it has proved itself once, so that there is something to update.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Candidate:
     pinned: bool = False
     canary: bool = False
     outdated: bool = False
+    ran: bool = True
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,8 @@ def skipped(candidate: Candidate, version: str) -> str:
         return "is pinned"
     if candidate.state == "deleted":
         return "is deleted"
+    if not candidate.ran:
+        return "never ran; deploy_tenant brings it up at the version of its entry"
     target = version or candidate.wanted
     if candidate.version == candidate.wanted == target and not candidate.outdated:
         return "is there already"

@@ -255,6 +255,17 @@ def test_a_canary_named_as_text_is_one_or_stops_the_run(run):
         run(fleet_waves, canaries="initech,tech", **told)
 
 
+def test_a_tenant_that_never_ran_does_not_stop_the_fleet(run):
+    facts = [{"acme": {"running_version": "0.3.8", "embedder": {}}, "initech": {"embedder": None}}]
+    told = run(fleet_waves, batches=[batch_of(run)], facts=facts, version="0.4.0")
+    assert [wave["tenants"] for wave in told["waves"]] == [["acme"]]
+    assert told["skipped_tenants"]["initech"].startswith("never ran")
+    # One whose node does not answer may have run: its update says what is wrong.
+    facts[0]["initech"] = {"state": "unknown"}
+    told = run(fleet_waves, batches=[batch_of(run)], facts=facts, version="0.4.0")
+    assert "initech" not in told["skipped_tenants"]
+
+
 def test_a_drifted_tenant_that_was_not_converged_has_failed(run):
     result = run(tenant_result, plan={"tenant": "acme", "drift": ["x"], "diff": {}})
     assert result["failed"]

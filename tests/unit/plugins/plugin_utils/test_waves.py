@@ -110,6 +110,11 @@ def test_nothing_to_do_has_no_wave():
         # Updated, but its entry was put back by hand: the run settles it.
         ({"version": "0.4.0", "wanted": "0.3.9"}, ""),
         ({"version": ""}, ""),
+        # It would stop the fleet at its wave each time.
+        (
+            {"version": "", "ran": False},
+            "never ran; deploy_tenant brings it up at the version of its entry",
+        ),
     ],
 )
 def test_who_is_left_as_it_is(given, reason):
