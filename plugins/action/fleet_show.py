@@ -31,9 +31,11 @@ class ActionModule(ReportAction):
         if wanted:
             rows = [row for row in rows if row["tenant"] in wanted]
         rows.sort(key=lambda row: tuple(str(row[name]) for name in _ORDER[about]))
-        problems = [part["error"] for part in read if part["error"]]
+        problems = [*(given.get("errors") or ()), *(p["error"] for p in read if p["error"])]
         self.report(rows, lambda: "\n".join([_TABLES[about](rows), *problems]))
         result: dict[str, Any] = {"changed": False, "rows": rows, "errors": problems}
         if problems and not rows:
             result.update(failed=True, msg="\n".join(problems))
+        elif str(given.get("output") or "table") != "table":
+            result["warnings"] = problems  # rows alone do not say that some are missing
         return result

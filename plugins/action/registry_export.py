@@ -32,6 +32,9 @@ class ActionModule(ControllerAction):
                 "from a vault (postgresql://user:password@host:port/database). Nothing was written"
             )
         read = list(given["read"])
+        unusable = list(given.get("errors") or ())
+        if unusable and not read:
+            raise MemcloudError("\n".join(["Nothing was written.", *unusable]))
         rows = one_each((row for part in read for row in part["rows"]), _homes(task_vars))
         changed = export_rows(url, rows, dry_run=self._task.check_mode)
         result: dict[str, Any] = {
@@ -46,6 +49,9 @@ class ActionModule(ControllerAction):
         silent = [part["error"] for part in read if part["error"] and not part["tenants"]]
         if silent:
             result["warnings"] = [f"Tenants that are gone are left out: {'; '.join(silent)}"]
+        if unusable:
+            words = f"As they were when they were read last: {'; '.join(unusable)}"
+            result["warnings"] = [*result.get("warnings", ()), words]
         return result
 
 

@@ -12,6 +12,7 @@ version_added: 0.1.0
 author: memcloud contributors (@memcloud)
 description:
   - Puts together what M(memcloud.memmachine.fleet_read) read on each node, as a table or as JSON.
+  - What could not be read is below the table, is a warning beside JSON, and fails the task where nothing else was read.
   - An action plugin that runs once, on the controller alone.
 options:
   about:
@@ -26,6 +27,11 @@ options:
     required: true
   tenants:
     description: Names of the tenants that are shown; all when empty.
+    type: list
+    elements: str
+    default: []
+  errors:
+    description: What is wrong with tenants that cannot be used.
     type: list
     elements: str
     default: []
@@ -62,7 +68,7 @@ rows:
   elements: dict
   returned: success
 errors:
-  description: Nodes that could not be asked, and why.
+  description: Nodes that could not be asked and entries that cannot be used, and why.
   type: list
   elements: str
   returned: success

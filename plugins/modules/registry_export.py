@@ -15,6 +15,8 @@ description:
     one transaction. It is made when it is missing; one that is there keeps its form.
   - Of a tenant that was moved, the registry of the node counts that its entry names. A node that did
     not answer fails the task if it has tenants, and is a warning otherwise.
+  - An entry that cannot be used is a warning, since the registry of its node remembers the tenant, and a
+    failure where nothing else is exported.
   - An action plugin that runs once, on the controller alone.
 options:
   database_url:
@@ -26,6 +28,11 @@ options:
     type: list
     elements: dict
     required: true
+  errors:
+    description: What is wrong with tenants that cannot be used.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Does everything in a transaction that is taken back.

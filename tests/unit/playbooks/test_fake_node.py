@@ -629,6 +629,40 @@ def test_what_happened_to_the_last_tenant_of_a_node_is_told(world: World, carrie
     assert "node2 tenant_read" not in [call[0] for call in world.calls()]
 
 
+def test_what_happened_to_a_tenant_before_it_was_moved_is_told(world: World) -> None:
+    world.set_up_node2()
+    moved = {**EVENT, "tenant": "acme", "operation": "depart"}
+    answers = {"tenant_read": {"": {"rows": []}}, "node2 tenant_read": {"": {"rows": [moved]}}}
+    words = ("-e", "tenant=acme")
+    status, output = world.play("playbooks/tenant_journal.yml", *words, **answers)
+    assert status == 0, output
+    assert "2026-01-01T00:00:00Z acme depart" in output
+    # Also where its entry cannot be used, as when one looks what went wrong.
+    world.entry("acme", tenant_tier="gold")
+    status, output = world.play("playbooks/tenant_journal.yml", *words, **answers)
+    assert status == 0, output
+    assert "2026-01-01T00:00:00Z acme depart" in output and "acme: tenant_tier" in output
+
+
+@pytest.mark.parametrize(
+    ("playbook", "words"),
+    [
+        ("tenant_stats", ()),
+        ("tenant_journal", ()),
+        ("export_registry", ("-e", "database_url=postgresql://127.0.0.1:1/none")),
+    ],
+)
+def test_an_entry_that_cannot_be_used_is_no_success_that_read_nothing(
+    world: World, playbook: str, words: tuple[str, ...]
+) -> None:
+    world.entry("acme", tenant_tier="gold")
+    answers = {"tenant_read": {"": {"rows": []}}, "node2 tenant_read": {"": {"rows": []}}}
+    play = f"playbooks/{playbook}.yml"
+    status, output = world.play(play, "-e", "tenant=acme", *words, **answers)
+    assert status != 0
+    assert "acme: tenant_tier: " in output
+
+
 def test_the_registry_of_a_node_without_tenants_is_exported(world: World) -> None:
     world.set_up_node2()
     answers = {name: {"": {"rows": []}} for name in ("tenant_read", "node2 tenant_read")}

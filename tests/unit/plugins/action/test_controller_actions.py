@@ -600,6 +600,15 @@ def test_what_is_exported_where_a_node_does_not_answer(
     assert told == written
     assert bool(result.get("failed")) is failed and bool(result.get("warnings")) is warned
     assert "it cannot be reached" in str(result)
+    unusable = {"errors": ["globex: tenant_tier: is none"]}
+    told.clear()
+    result = Run(inventory).act(
+        registry_export, database_url="postgresql://x", read=read, **unusable
+    )
+    assert told == written
+    assert "globex: tenant_tier: is none" in str(result["warnings"])
+    with pytest.raises(AnsibleActionFail, match="Nothing was written.\nglobex: tenant_tier"):
+        Run(inventory).act(registry_export, database_url="postgresql://x", read=[], **unusable)
 
 
 def test_the_inventories_that_come_with_the_collection_can_be_used(tmp_path: Path) -> None:

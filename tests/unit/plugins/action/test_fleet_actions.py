@@ -20,6 +20,7 @@ from ansible_collections.memcloud.memmachine.plugins.action import (
     fleet_inputs,
     fleet_plan,
     fleet_read,
+    fleet_show,
     fleet_waves,
     tenant_result,
 )
@@ -326,3 +327,14 @@ def test_a_journal_is_read_from_a_moment_on(tmp_path):
     assert [given["since"] for _name, given in run.calls] == ["2026-11-01T00:00:00Z", ""]
     with pytest.raises(AnsibleActionFail, match="since: 'yesterday' is neither a moment"):
         run(fleet_read, batch=batch, about="journal", since="yesterday")
+
+
+def test_a_program_that_reads_rows_is_warned_of_those_that_are_missing(run, capsys):
+    row = {"at": "2026-01-01T00:00:00Z", "tenant": "acme"}
+    read = [{"rows": [row], "error": ""}, {"rows": [], "error": "node node2 cannot be reached"}]
+    told = {"about": "journal", "read": read, "errors": ["globex: tenant_tier: is none"]}
+    result = run(fleet_show, output="json", **told)
+    assert result["warnings"] == ["globex: tenant_tier: is none", "node node2 cannot be reached"]
+    assert json.loads(capsys.readouterr().out) == [row]
+    told["read"] = []
+    assert run(fleet_show, output="json", **told)["failed"]
