@@ -86,8 +86,8 @@ class ActionModule(ControllerAction):
 
     def _create(self, wish: Wish, controller: Controller) -> tuple[Answer, Outcome]:
         usual = {
-            "tenant_tier": wish.tier or controller.usual("tenant_tier", "free"),
-            "tenant_node": wish.node or controller.nodes()[0],
+            "tenant_tier": controller.usual("tenant_tier", "free"),
+            "tenant_node": controller.nodes()[0],
         }
         # Whatever is wrong with the wish or the platform is found before a writer is asked.
         placeholders = {"tenant_uid": _PLACEHOLDER_UID, **usual}

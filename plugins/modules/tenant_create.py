@@ -64,7 +64,7 @@ options:
     type: bool
     default: false
   variables:
-    description: More C(tenant_*) variables for a new entry.
+    description: More C(tenant_*) variables for a new entry, or one made by hand that does not say them.
     type: dict
     default: {}
   rooms:

@@ -75,6 +75,10 @@ class Wish:
         given = ((variable, getattr(self, name)) for name, variable in _STATED.items())
         return {variable: value for variable, value in given if value}
 
+    def asked(self) -> dict[str, Any]:
+        """All of them, the further ones too."""
+        return {**self.stated(), **self.variables}
+
 
 @dataclass(frozen=True)
 class Usual:
@@ -266,6 +270,7 @@ def create(
             answer.check_lasts()
         tenant = validate(decision.variables, current)
         entry = {**(current or {}), **decision.variables}
+        _check_in_force(wish, entry, tenant)
         read = {name: (current or {}).get(name) for name in decision.variables}
         request = Request(
             wish.name, decision.variables, expect=decision.expect, uid=decision.uid, read=read
@@ -369,7 +374,9 @@ def _completed(wish: Wish, current: Mapping[str, Any], usual: Usual, moment: str
         variables["tenant_uid"] = mint_uid()
         if usual.root_key_version > 1 and "tenant_root_key_version" not in current:
             variables["tenant_root_key_version"] = usual.root_key_version
-    if not current.get("tenant_node"):
+        asked = wish.asked()
+        variables.update({name: asked[name] for name in asked if current.get(name) is None})
+    if not (current.get("tenant_node") or variables.get("tenant_node")):
         variables["tenant_node"] = wish.node or usual.node()
     if not keys_of(current):
         api_key, entry = _new_key(wish, moment)
@@ -406,14 +413,32 @@ def _check_owner(wish: Wish, current: Mapping[str, Any]) -> None:
 
 
 def _check_stated(wish: Wish, current: Mapping[str, Any]) -> None:
-    for variable, value in {**wish.stated(), **wish.variables}.items():
+    for variable, value in wish.asked().items():
         present = current.get(variable)
         if present is not None and present != value:
-            raise MemcloudError(
-                f"{wish.name}: {variable} is {present} and was asked to be {value}: creating a "
-                "tenant does not change one that exists. Change its host_vars entry and run "
-                "deploy_tenant"
-            )
+            raise _differs(wish, variable, present, value)
+
+
+def _check_in_force(wish: Wish, entry: Mapping[str, Any], tenant: Tenant) -> None:
+    """Stop where what was asked for neither stands in the entry nor follows from the platform."""
+    usual = {
+        "tenant_tier": tenant.tier.name,
+        "tenant_hostname": tenant.hostname,
+        "tenant_version": tenant.version,
+        "tenant_node": tenant.node,
+    }
+    for variable, value in wish.asked().items():
+        present = usual.get(variable, "not set")
+        if entry.get(variable) is None and present != value:
+            raise _differs(wish, variable, present, value)
+
+
+def _differs(wish: Wish, variable: str, present: Any, value: Any) -> MemcloudError:
+    return MemcloudError(
+        f"{wish.name}: {variable} is {present} and was asked to be {value}: creating a "
+        "tenant does not change one that exists. Change its host_vars entry and run "
+        "deploy_tenant"
+    )
 
 
 def _new_key(wish: Wish, moment: str) -> tuple[str, dict[str, str]]:

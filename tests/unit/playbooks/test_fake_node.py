@@ -34,6 +34,8 @@ with open(here + "/calls", "a") as log:
     log.write(json.dumps([what, names]) + "\\n")
 with open(here + "/states", "w") as log:
     json.dump(states, log)
+with open(here + "/tenants", "w") as log:
+    log.write(arguments["tenants"])
 answers = json.load(open(here + "/answers"))[what]
 told = {"tenants": [], **answers.get("", {})}
 for name in names:
@@ -95,6 +97,10 @@ class World:
     def states(self) -> dict[str, str]:
         """What the node was last told that its tenants should be."""
         return dict(json.loads((self.directory / "states").read_text()))
+
+    def told(self) -> list[dict[str, Any]]:
+        """The inputs that the node was given last."""
+        return list(json.loads((self.directory / "tenants").read_text()))
 
     def entry(self, name: str, **change: Any) -> Any:
         """What a tenant's entry says, after a change by hand."""
@@ -661,6 +667,25 @@ def test_an_entry_that_cannot_be_used_is_no_success_that_read_nothing(
     status, output = world.play(play, "-e", "tenant=acme", *words, **answers)
     assert status != 0
     assert "acme: tenant_tier: " in output
+
+
+@pytest.mark.parametrize("before", [{"tenant_state": "deleted"}, {}])
+def test_what_is_asked_for_one_that_comes_back_counts_at_once(
+    world: World, before: dict[str, Any]
+) -> None:
+    if before:
+        world.entry("acme", **before)
+    else:  # one made by hand
+        (world.directory / "inventory/host_vars/acme.yml").write_text("tenant_tier: pro\n")
+    asked = {"variables": {"tenant_wake": False}, "node": "node1"}
+    words = ("-e", "tenant=acme", "-e", json.dumps(asked))
+    status, output = world.play("playbooks/create_tenant.yml", *words, tenant_plan={})
+    assert status == 0, output
+    (tenant,) = world.told()
+    assert tenant["wake"] is False
+    # An inventory that AWX tells says nothing of what was written since.
+    assert "ok: [acme] => (item=tenant_wake)" in output
+    assert world.entry("acme")["tenant_wake"] is False
 
 
 def test_the_registry_of_a_node_without_tenants_is_exported(world: World) -> None:

@@ -176,6 +176,11 @@ def test_again_changes_nothing(place: Place) -> None:
         ({"node": "node2"}, "tenant_node is node1"),
         ({"owner": "somebody"}, "belongs to another owner"),
         ({"variables": {"tenant_tier": "pro"}}, "tenant_tier"),
+        # What its entry leaves to the platform is no other one for being asked.
+        ({"hostname": "a.example.com"}, "tenant_hostname is acme.memcloud.localhost and was"),
+        ({"version": "0.3.9"}, "tenant_version is 0.4.0 and was asked to be 0.3.9"),
+        ({"variables": {"tenant_wake": False}}, "tenant_wake is not set and was asked to be False"),
+        ({"reissue_key": True, "hostname": "a.example.com"}, "tenant_hostname is acme"),
     ],
 )
 def test_creating_does_not_change_a_tenant_that_exists(
@@ -236,6 +241,23 @@ def test_an_entry_made_by_hand_is_completed(place: Place) -> None:
     place.change(tenant_api_keys=[])
     assert place.create().action == "completed"
     assert place.entry()["tenant_uid"] == entry["tenant_uid"]
+
+
+def test_an_entry_made_by_hand_gets_what_is_asked_for_and_it_does_not_say(place: Place) -> None:
+    place.change(tenant_wake=False)
+    asked = {"tier": "pro", "owner": "c1", "node": "node2", "hostname": "a.example.com"}
+    more = {"tenant_limits": {"burst": 5}, "tenant_wake": False}
+    outcome = place.create(**asked, variables=more)
+    entry = place.entry()
+    assert {name: entry[f"tenant_{name}"] for name in asked} == asked
+    assert {name: entry[name] for name in more} == more
+    assert outcome.entry == entry
+    assert place.answer().read()["endpoint"] == "https://a.example.com"
+    assert place.create(**asked, variables=more).action == "resumed"
+    # With an identity it may be at work already.
+    place.change(tenant_api_keys=[])
+    with pytest.raises(MemcloudError, match="tenant_version is 0.4.0 and was asked to be 0.3.9"):
+        place.create(**asked, version="0.3.9")
 
 
 def test_a_completed_entry_keeps_keys_that_it_has(place: Place) -> None:
