@@ -50,7 +50,8 @@ def _tenants(
     names = ("state", "versions", "error", "created", "changed", "deleted", "last_activity")
     told = {}
     for tenant in tenants_of(batch):
-        entry = stated(tenant, batch["node"])
+        # Where the node said nothing, it is not what the entry says that it should be.
+        entry = {**stated(tenant, batch["node"]), "state": "unknown"}
         row = known.get(tenant["uid"]) or {}
         entry.update({name: row[name] for name in names if row.get(name)})
         if problem:

@@ -338,3 +338,20 @@ def test_a_program_that_reads_rows_is_warned_of_those_that_are_missing(run, caps
     assert json.loads(capsys.readouterr().out) == [row]
     told["read"] = []
     assert run(fleet_show, output="json", **told)["failed"]
+
+
+def test_the_state_of_a_tenant_whose_node_does_not_answer_is_not_known(run):
+    batch = batch_of(run)
+    row = {"uid": "0123456789abcde1", "tenant": "acme", "state": "paused", "error": ""}
+    run.answer = {"rows": [row]}
+    told = run(fleet_read, batch=batch, about="registry")["tenants"]
+    assert {name: entry["state"] for name, entry in told.items()} == {
+        "acme": "paused",
+        "initech": "unknown",
+    }
+    run.answer = unreachable
+    told = run(fleet_read, batch=batch, about="registry")["tenants"]
+    assert {(entry["state"], entry["wanted"]) for entry in told.values()} == {
+        ("unknown", "running")
+    }
+    assert "cannot be reached" in told["acme"]["error"]
