@@ -67,7 +67,8 @@ _NEAREST = {
     "updating": "deploying",
 }
 # What a row is recognised by, and what is only set when it is made.
-_KEPT = ("id", "user_id", "instance_id")
+_KEPT = ("id", "instance_id")
+_USER = "user_id"
 
 
 def deployment(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,10 +123,15 @@ def _present(row: Mapping[str, Any]) -> tuple[bool, str]:
 
 def user_of(owner: str) -> str:
     """The user's id: the owner where that is one, else one made of it."""
+    return _users_id(owner) or str(uuid.uuid5(_NAMESPACE, "owner:" + owner))
+
+
+def _users_id(owner: str) -> str:
+    """The owner where that is a user's id, else empty."""
     try:
         return str(uuid.UUID(owner))
     except ValueError:
-        return str(uuid.uuid5(_NAMESPACE, "owner:" + owner))
+        return ""
 
 
 def as_status(state: str, checks: str) -> str:
@@ -171,15 +177,20 @@ def _write(connection: Any, deployments: list[dict[str, Any]]) -> list[str]:
         for values in deployments:
             values["status"] = as_status(values["status"], checks)
             known = {name: value for name, value in values.items() if name in columns}
-            cursor.execute(_upsert(known), list(known.values()))
+            cursor.execute(_upsert(known, values["owner"]), list(known.values()))
             if cursor.rowcount:
                 changed.append(values["instance_id"])
     return changed
 
 
-def _upsert(values: Mapping[str, Any]) -> Any:
-    """Insert, or update where something differs."""
-    names = [name for name in values if name not in _KEPT]
+def _upsert(values: Mapping[str, Any], owner: str) -> Any:
+    """Insert, or update where something differs.
+
+    :param owner: the tenant's, for a table that has no column of it.
+    """
+    # A row whose user is made of the owner may have been given its own one by the application.
+    kept = _KEPT if _users_id(owner) else (*_KEPT, _USER)
+    names = [name for name in values if name not in kept]
     return sql.SQL(
         "INSERT INTO deployments ({all}) VALUES ({marks}) ON CONFLICT (instance_id) DO UPDATE SET "
         "{sets} WHERE ({old}) IS DISTINCT FROM ({new})"

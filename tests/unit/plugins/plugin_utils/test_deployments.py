@@ -7,6 +7,7 @@ import uuid
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._deployments import (
+    _upsert,
     as_status,
     deployment,
     export_rows,
@@ -54,6 +55,17 @@ def test_an_owner_that_is_a_users_id_is_taken_as_it_is():
     user = "0b0f7c1e-8a53-4c8e-9d0c-0e5f5a8f9c11"
     assert user_of(user) == user
     assert user_of("ada@example.com") == user_of("ada@example.com") != user_of("ben@example.com")
+
+
+@pytest.mark.parametrize(
+    ("owner", "follows"),
+    [("0b0f7c1e-8a53-4c8e-9d0c-0e5f5a8f9c11", True), ("ada@example.com", False), ("", False)],
+)
+def test_a_row_goes_to_the_user_that_its_tenant_is_given_to(owner, follows):
+    values = deployment({**ROW, "owner": owner})
+    update = _upsert(values, owner).as_string(None).partition("DO UPDATE")[2]
+    assert ('"user_id" = excluded."user_id"' in update) is follows
+    assert '"status" = excluded."status"' in update and '"instance_id" =' not in update
 
 
 @pytest.mark.parametrize(
