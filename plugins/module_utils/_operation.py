@@ -211,6 +211,7 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
         result = operation.run(job)
     except BaseException as error:
         try:
+            _recall(job)
             finish(job)
         except (MemcloudError, OSError) as second:
             raise MemcloudError(
@@ -233,6 +234,16 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
         "seconds": job.seconds,
         "held_seconds": job.held_seconds,
     }
+
+
+def _recall(job: Job) -> None:
+    """Take the record as it stands on the disk: what could not be written there does not count.
+
+    Going by it, the next run would remove what this one believed to be the tenant's data.
+    """
+    recorded = job.state.tenant(job.name)
+    job.record.clear()
+    job.record.update(recorded)
 
 
 def unfinished(record: Mapping[str, Any]) -> str:

@@ -300,6 +300,7 @@ def _prove(
         return prove_import(server, lines, projects, exact=not job.params.get("force"))
     except PortableError as error:
         job.forget_import()
+        job.save()
         raise PortableError(
             f"{error}. Run the import again with -e force=true: it adds what is not there, and "
             "leaves what else the tenant has"

@@ -540,6 +540,30 @@ def test_a_restored_tenant_that_does_not_prove_itself_is_taken_back(world, monke
     assert not world.plan("acme")["acme"].drift
 
 
+@pytest.mark.parametrize("lasts", [False, True])
+def test_a_full_disk_when_a_restore_is_written_down_costs_no_data(world, monkeypatch, lasts):
+    # The volumes may be on another disk than the record: removing the old ones makes no room then.
+    act(world, _backup.Backup())
+    real, failed = NodeState.write_tenant, []
+
+    def full(state, name, record):
+        if record.get("generation") == 2 or (failed and lasts):
+            failed.append(name)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "state.json")
+        real(state, name, record)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(NodeState, "write_tenant", full)
+        answer = act(world, _restore.Restore(), force=True)
+    assert failed and "No space left on device" in answer["error"]
+    assert answer["recorded"]["version"] == "0.4.0"
+    first = [f"mc-acme-00000000-{role}" for role in ("neo4j", "postgres")]
+    assert sorted(world.engine.found_volumes) == first
+    assert "error" not in act(world, _backup.Backup())
+    assert sorted(world.engine.found_volumes) == first
+    assert not world.plan("acme")["acme"].drift
+
+
 def killed(world):
     """As after SIGKILL of a backup."""
     path = world.data_dir / "tenants/acme/state.json"

@@ -119,6 +119,17 @@ def test_what_was_imported_counts_no_longer_when_other_data_is_there(world):
     assert world.bring_in()["changed"]
 
 
+def test_an_import_that_is_not_proved_takes_back_that_an_earlier_one_was(world, monkeypatch):
+    assert world.bring_in()["changed"]
+    world.server.episodes.clear()
+    with monkeypatch.context() as patched:
+        nothing = {"added": 0, "present": 0}
+        patched.setattr(_transfer, "import_memories", lambda *args: nothing)
+        assert "did not arrive" in world.bring_in(force=True)["error"]
+    assert world.bring_in()["changed"]
+    assert what(world.server) == what(world.source)
+
+
 def test_an_archive_that_a_killed_run_brought_goes_and_one_that_waits_its_turn_stays(world):
     left = world.node.data_dir / "tenants/acme" / _job.UPLOADED
     left.write_text("memories")
