@@ -75,6 +75,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._rotation impo
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import Drift, diff_of
 from ansible_collections.memcloud.memmachine.plugins.module_utils._stated import accept
 from ansible_collections.memcloud.memmachine.plugins.module_utils._volumes import (
+    check_servers,
     check_volumes,
     recall_generation,
 )
@@ -167,6 +168,7 @@ class TenantNode(Node):
                 check_not_departed(tenant, record)
                 if not record.get("operation"):
                     self._check(tenant, record, hostnames, node["root_key_checks"])
+                check_servers(tenant, self.platform, record, mine)
                 check_volumes(tenant, self.platform, record, mine)
                 facts = self.facts(tenant, record, slots[name])
                 desired, _contents = desired_tenant(tenant, self.platform, facts)
@@ -382,6 +384,7 @@ class TenantNode(Node):
             result.drift += drifts
             result.state = "deleted"
         else:
+            check_servers(tenant, self.platform, job.record, found)
             check_volumes(tenant, self.platform, job.record, found)
             self._check_cluster(tenant, job.record, found)
             self._deploy(job, result)

@@ -70,7 +70,11 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     Desired,
     Drift,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._volumes import check_volumes
+from ansible_collections.memcloud.memmachine.plugins.module_utils._volumes import (
+    check_volumes,
+    generations,
+    volumes_in_doubt,
+)
 
 T = TypeVar("T")
 # States in which a tenant stays until somebody wants another one.
@@ -177,9 +181,14 @@ class Job:
 
     @property
     def next_generation(self) -> int:
-        """Whose volumes do not exist yet: those that an update left are kept for a while."""
-        previous = (self.record.get("previous") or {}).get("generation") or 1
-        return max(self.generation, int(previous)) + 1
+        """Whose volumes did not exist when it was asked for first: some may be kept."""
+
+        def following() -> int:
+            previous = (self.record.get("previous") or {}).get("generation") or 1
+            there = generations(self.tenant, self.found())
+            return max(self.generation, int(previous), *there) + 1
+
+        return self.once("next generation", following)
 
     @property
     def slot(self) -> int:
@@ -472,8 +481,9 @@ class Job:
         """Take away what an operation left.
 
         That is its scratch containers and networks (a killed run leaves them running) with their
-        slot, volumes of other generations with the containers that hold them, its directory, and
-        an archive that was brought for an import (not for this one).
+        slot, volumes of other generations with the containers that hold them (unless the record
+        may be wrong about which these are), its directory, and an archive that was brought for an
+        import (not for this one).
         """
         found = self.found()
         scratch = found.of_kind(SCRATCH)
@@ -482,6 +492,7 @@ class Job:
         for name in scratch.networks:
             self.engine.remove_network(name)
         kept = self._kept_volumes()
+        kept.update(volumes_in_doubt(self.tenant, self.platform, self.record, found))
         for name, volume in found.volumes.items():
             mine = (volume.get("Labels") or {}).get(LABEL_UID) == self.tenant["uid"]
             if mine and name not in kept:

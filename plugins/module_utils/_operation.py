@@ -35,7 +35,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
 from ansible_collections.memcloud.memmachine.plugins.module_utils._quota import measure_at_last
 from ansible_collections.memcloud.memmachine.plugins.module_utils._stated import accept
-from ansible_collections.memcloud.memmachine.plugins.module_utils._volumes import check_volumes
+from ansible_collections.memcloud.memmachine.plugins.module_utils._volumes import (
+    check_servers,
+    check_volumes,
+)
 
 # In the record: since when a tenant is stopped here because it goes on elsewhere. With the state
 # deleted it was taken off, too.
@@ -187,6 +190,8 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
     try:
         settled = operation.settled(job)
         if not settled:
+            if operation.marks:
+                check_servers(job.tenant, job.platform, job.record, job.found())
             operation.check(job)
     except BaseException:
         job.clean()

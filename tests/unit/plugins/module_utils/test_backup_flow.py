@@ -594,6 +594,19 @@ def test_what_was_left_half_done_on_volumes_that_are_gone_is_restored(world):
     assert not world.plan("acme")["acme"].drift
 
 
+def test_a_killed_restore_of_data_that_is_gone_is_done_by_the_next(world):
+    act(world, _backup.Backup())
+    killed(world)
+    for role in ("postgres", "neo4j"):
+        name = f"mc-acme-00000000-{role}"
+        half = {**world.engine.found_volumes.pop(name), "Name": f"{name}-g2"}
+        world.engine.found_volumes[f"{name}-g2"] = half
+    answer = act(world, _restore.Restore(), force=True)
+    assert "error" not in answer and answer["generations"] == [1, 3]
+    assert all(name.endswith("-g3") for name in world.engine.found_volumes)
+    assert not world.plan("acme")["acme"].drift
+
+
 @pytest.mark.parametrize("touches", [True, False])
 def test_a_disk_that_is_full_when_a_killed_run_is_finished_is_told(world, monkeypatch, touches):
     assert world.converge("acme", tenant_state="paused")["acme"].error == ""

@@ -439,6 +439,68 @@ def test_a_lost_record_is_read_from_the_volumes_that_are_there(node):
     assert node.plan("acme")["acme"].drift == []
 
 
+def older_record(node):
+    """A record of before its data went to other volumes is put back; the newest one."""
+    node.converge("acme")
+    path = node.data_dir / "tenants/acme/state.json"
+    older = path.read_text()
+    assert "error" not in work_on(node, SecondGeneration())
+    newer = path.read_text()
+    path.write_text(older)
+    return path, newer
+
+
+class Refused(Work):
+    def check(self, job):
+        raise MemcloudError("no room")
+
+
+@pytest.mark.parametrize("first_is_there", [True, False])
+def test_an_older_record_does_not_take_the_servers_off_their_data(node, first_is_there):
+    path, newer = older_record(node)
+    if not first_is_there:
+        for role in ("postgres", "neo4j"):
+            del node.engine.found_volumes[f"mc-acme-00000000-{role}"]
+    volumes = sorted(node.engine.found_volumes)
+    for error in (
+        node.plan("acme")["acme"].error,
+        node.converge("acme")["acme"].error,
+        work_on(node, Work())["error"],
+        work_on(node, Refused())["error"],
+    ):
+        assert error.startswith(
+            "acme: its databases are on mc-acme-00000000-neo4j-g2 and mc-acme-00000000-postgres-g2,"
+            " and its record names others (generation: 1). If its record (state.json) is an older"
+        )
+    assert node.engine.calls == []
+    assert sorted(node.engine.found_volumes) == volumes
+    assert node.plan("acme", tenant_state="deleted")["acme"].error == ""
+    path.write_text(newer)
+    assert node.converge("acme")["acme"].error == ""
+    assert sorted(node.engine.found_volumes) == volumes
+
+
+@pytest.mark.parametrize("unfinished", [True, False])
+def test_what_an_older_record_does_not_name_is_left_where_what_it_names_is_gone(node, unfinished):
+    path, newer = older_record(node)
+    for role in ("postgres", "neo4j"):
+        del node.engine.found_volumes[f"mc-acme-00000000-{role}"]
+        node.engine.remove_container(f"mc-acme-{role}")
+    if unfinished:
+        left = {"name": "backup", "owner": "ann@desk", "started": "now", "state": "running"}
+        path.write_text(json.dumps({**json.loads(path.read_text()), "operation": left}))
+    words = "There are mc-acme-00000000-neo4j-g2, mc-acme-00000000-postgres-g2. If its record"
+    assert words in node.plan("acme")["acme"].error
+    assert words in node.converge("acme")["acme"].error
+    assert "error" in work_on(node, Refused())
+    assert sorted(node.engine.found_volumes) == [
+        f"mc-acme-00000000-{role}-g2" for role in ("neo4j", "postgres")
+    ]
+    path.write_text(newer)
+    assert node.converge("acme")["acme"].error == ""
+    assert not node.plan("acme")["acme"].drift
+
+
 def test_a_lost_record_and_two_states_of_the_memories_are_not_decided_between(node):
     node.converge("acme")
     assert "error" not in work_on(node, SecondGeneration())
