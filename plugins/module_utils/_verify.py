@@ -64,15 +64,17 @@ _SAMPLE = f"""SELECT * FROM (
   FROM (SELECT *, ctid::text AS place FROM episodestore
         WHERE session_key <> 'memcloud/probe') e
 ) memories ORDER BY random() LIMIT {SAMPLE}"""
-# Counted by the app's own driver, with the settings that it has.
-_GRAPH = """import json, yaml, neo4j
+# Asked by the app's own driver, with the settings that it has: how many episodes there are, and
+# which of those that are named.
+_GRAPH = """import json, sys, yaml, neo4j
 found = yaml.safe_load(open("/run/memcloud/configuration.yml"))
 found = found["resources"]["databases"]["neo4j"]["config"]
 with neo4j.GraphDatabase.driver(found["uri"], auth=(found["user"], found["password"])) as driver:
     records, _summary, _keys = driver.execute_query(
         "MATCH (n) UNWIND labels(n) AS l WITH l, n WHERE l STARTS WITH 'SANITIZED_Episode_' "
-        "RETURN count(DISTINCT n) AS episodes")
-    print(json.dumps(records[0]["episodes"]))
+        "RETURN count(DISTINCT n) AS episodes, "
+        "collect(DISTINCT CASE WHEN n.uid IN $uids THEN n.uid END) AS uids", uids=sys.argv[1:])
+    print(json.dumps([records[0]["episodes"], records[0]["uids"]]))
 """
 
 
@@ -144,8 +146,8 @@ class Verify(Operation):
             "changed": False,
             "evidence": evidence,
             "message": f"restore point {point} is proved: {evidence['memories']} memories in "
-            f"{evidence['projects']} projects as counted, {looked['searched']} of them found by "
-            f"id and by search{noted}",
+            f"{evidence['projects']} projects as counted, {looked['sampled']} of them found by "
+            f"id and {looked['searched']} by search{noted}",
         }
 
     @staticmethod
@@ -235,19 +237,25 @@ class StandIn:
         with Session(self._job.engine, name) as session:
             counted = total(session.counts())
             sample = session.rows(_SAMPLE) if counted else []
-        problems = []
+        in_graph, known = self._graph(*(_uid(row["memory"]) for row in sample))
+        problems, searched = [], 0
         for row in sample:
             memory = row["memory"]
-            uid = str(memory.get("uid") or memory.get("id"))
+            uid = _uid(memory)
             organisation, _slash, project = str(memory["session_key"]).partition("/")
             where = {"org_id": organisation, "project_id": project}
             listed = self._listed(where, int(row["position"]), uid)
             if listed != memory["content"]:
                 problems.append(f"memory {uid} is not found by its id")
+            # Neither is found in the tenant itself: one that was stored for semantic memory alone,
+            # or that the model did not take, and those of a project that has its search off.
+            if uid not in known or not self._searches(where):
+                continue
+            searched += 1
             if not self._found(where, memory["content"], uid):
                 problems.append(f"memory {uid} is not found by search")
-        graph = self._graph()
-        return {"searched": len(sample), "in_neo4j": graph, "problems": problems}
+        looked = {"sampled": len(sample), "searched": searched}
+        return {**looked, "in_neo4j": in_graph, "problems": problems}
 
     def remove(self) -> None:
         """Take all of it away."""
@@ -282,6 +290,14 @@ class StandIn:
                     return str(episode["content"])
         return ""
 
+    def _searches(self, where: Mapping[str, str]) -> bool:
+        """Whether a project has its long-term memory on; an older server has no such switch."""
+        try:
+            switches = self._ask("POST", "/api/v2/memory/episodic/config/get", where)
+        except MemcloudError:
+            return True
+        return all(switches.get(name, True) for name in ("enabled", "long_term_memory_enabled"))
+
     def _found(self, where: Mapping[str, str], text: str, uid: str) -> bool:
         """Whether a search in the long-term memory, which is Neo4j's, brings it."""
         body = {**where, "query": text, "top_k": _TOP, "types": ["episodic"]}
@@ -293,13 +309,14 @@ class StandIn:
         # Of more memories with one text than a search brings, any may come.
         return len(episodes) >= _TOP and all(e.get("content") == text for e in episodes)
 
-    def _graph(self) -> int:
-        """How many episodes Neo4j holds."""
+    def _graph(self, *uids: str) -> tuple[int, set[str]]:
+        """How many episodes Neo4j holds, and which of these."""
         name = next(c.name for c in self._desired.containers if c.role == "app")
-        command = ["/app/.venv/bin/python", "-I", "-c", _GRAPH]
+        command = ["/app/.venv/bin/python", "-I", "-c", _GRAPH, *uids]
         try:
-            return int(json.loads(self._job.engine.execute(name, command)))
-        except (ValueError, EngineError) as error:
+            episodes, known = json.loads(self._job.engine.execute(name, command))
+            return int(episodes), set(known)
+        except (ValueError, TypeError, EngineError) as error:
             raise MemcloudError(f"{self._job.name}: Neo4j cannot be counted: {error}") from error
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -314,3 +331,7 @@ class StandIn:
         if answer.status >= 300:
             raise MemcloudError(f"{path} answers {answer.status}: {raw[:300]!r}")
         return dict(json.loads(raw)) if raw else {}
+
+
+def _uid(memory: Mapping[str, Any]) -> str:
+    return str(memory.get("uid") or memory.get("id"))

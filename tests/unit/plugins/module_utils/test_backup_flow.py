@@ -892,21 +892,58 @@ def test_a_restored_tenant_stays_on_the_images_that_it_was_proved_on(world):
     }
 
 
-@pytest.mark.parametrize("found", [True, False])
-def test_a_verification_leaves_evidence_and_nothing_else(world, monkeypatch, found):
-    act(world, _backup.Backup())
-    before = dict(world.engine.found_containers)
+@pytest.fixture
+def answers(monkeypatch):
+    """What the throw-away tenant says, as the test has it."""
+    made = {"found": True, "switches": {}, "graph": ["u1"]}
 
     def answer_of(self, method, path, body):
         if path.endswith("/list"):
             return {"content": {"episodic_memory": [{"uid": "u1", "content": "a memory"}]}}
         if path.endswith("/search"):
-            episodes = [{"uid": "u1"}] if found else []
+            episodes = [{"uid": "u1"}] if made["found"] else []
             return {"content": {"episodic_memory": {"long_term_memory": {"episodes": episodes}}}}
+        if path.endswith("/config/get"):
+            if made["switches"] is None:
+                raise MemcloudError(f"{path} answers 404")
+            return made["switches"]
         return {}
 
+    def execute(name, command, *_rest):
+        asked = command[command.index("-c") + 2 :]
+        known = [uid for uid in made["graph"] if uid in asked]
+        return json.dumps([len(made["graph"]), known]).encode()
+
     monkeypatch.setattr(_verify.StandIn, "_ask", answer_of)
-    monkeypatch.setattr(_verify.StandIn, "_graph", lambda self: 2)
+    monkeypatch.setattr(test_deploy.FakeEngine, "execute", staticmethod(execute), raising=False)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("switches", "graph"),
+    [({"enabled": False}, ["u1"]), ({"long_term_memory_enabled": False}, ["u1"]), ({}, [])],
+)
+def test_what_no_search_finds_in_the_tenant_need_not_be_found(world, answers, switches, graph):
+    # A project that is switched off; stored for semantic memory alone, or not taken by the model.
+    act(world, _backup.Backup())
+    answers.update(found=False, switches=switches, graph=graph)
+    answer = act(world, _verify.Verify())
+    assert "error" not in answer
+    assert answer["evidence"]["searched"] == 0
+    assert "1 of them found by id and 0 by search" in answer["message"]
+
+
+def test_a_server_without_switches_has_its_memories_searched(world, answers):
+    act(world, _backup.Backup())
+    answers.update(found=False, switches=None)
+    assert "memory u1 is not found by search" in act(world, _verify.Verify())["error"]
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_verification_leaves_evidence_and_nothing_else(world, answers, found):
+    act(world, _backup.Backup())
+    before = dict(world.engine.found_containers)
+    answers["found"] = found
     answer = act(world, _verify.Verify())
     (path,) = (world.data_dir / "evidence").iterdir()
     evidence = json.loads(path.read_text())
