@@ -66,6 +66,7 @@ def export_memories(
     stream: BinaryIO,
     *,
     more_projects: Iterable[Project] = (),
+    deleted: Iterable[Project] = (),
     pending: frozenset[str] = frozenset(),
     more_sets: Iterable[str] = (),
     said: Callable[[str], None] = lambda words: None,
@@ -74,10 +75,11 @@ def export_memories(
 
     :param more_projects: projects that the server's list may leave out (it names those with a
         session; memories stored for semantic memory alone have none).
+    :param deleted: projects that are being deleted: what is still there of them is left out.
     :param pending: ids of memories that semantic memory has not worked on yet.
     :param more_sets: ids of semantic sets to which perhaps no memory leads any more.
     """
-    projects = sorted({*server.projects(), *more_projects} - {_PROBE})
+    projects = sorted({*server.projects(), *more_projects} - {_PROBE, *deleted})
     told: list[dict[str, Any]] = []
     seen_sets: set[str] = set()
     kinds: dict[str, list[dict[str, Any]]] = {}

@@ -95,6 +95,9 @@ _COUNTS = {
   sum(('x' || substr(md5(e::text), 1, 15))::bit(60)::bigint)::text AS digest
   FROM feature AS e WHERE set_id NOT LIKE '%org\\_memcloud\\_project\\_probe%' GROUP BY 1""",
 }
+# Keys of projects whose deletion was accepted and is not through: their server goes on with it
+# whenever it starts, and lists them until then. An older one has no such state.
+BEING_DELETED = "SELECT session_key FROM sessions WHERE to_jsonb(sessions) ->> 'status' = 'delete'"
 _SETTINGS = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET extra_float_digits = 1;\n"
 
 

@@ -14,7 +14,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import (
@@ -42,6 +42,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._reservation i
     reserve,
     volume_bytes,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._stores import BEING_DELETED
 
 _START_SECONDS = 60.0
 # How often an export is repeated when semantic memory worked on something meanwhile, and how long
@@ -151,22 +152,18 @@ def write_memories(
 
     :raises StillWorking: when semantic memory worked on something each time.
     """
-    projects: list[Project] = [
-        (org, project)
-        for org, slash, project in (
-            key.partition("/") for key in _distinct(job, "session_key", "episodestore")
-        )
-        if slash
-    ]
+    projects = _projects(_distinct(job, "session_key", "episodestore"))
     for attempt in range(attempts):
         if attempt and job.held:
             _wait_for_rest(job)
         pending = _pending(job)
+        deleted = _projects(_distinct(job, "session_key", f"({BEING_DELETED}) AS deleted"))
         with open(path, "wb") as stream:
             told = export_memories(
                 server,
                 stream,
                 more_projects=projects,
+                deleted=deleted,
                 pending=pending,
                 more_sets=_distinct(job, "set_id", "feature"),
             )
@@ -178,6 +175,11 @@ def write_memories(
         f"{job.name}: semantic memory went on working while its memories were exported, "
         f"{attempts} times: run this again when the tenant has less to do"
     )
+
+
+def _projects(keys: Iterable[str]) -> list[Project]:
+    parts = (key.partition("/") for key in keys)
+    return [(org, project) for org, slash, project in parts if slash]
 
 
 def _wait_for_rest(job: Job) -> None:

@@ -48,6 +48,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     Desired,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._stores import (
+    BEING_DELETED,
     Session,
     fill_volumes,
 )
@@ -62,7 +63,7 @@ _SAMPLE = f"""SELECT * FROM (
   SELECT to_jsonb(e) - 'embedding' AS memory,
     row_number() OVER (PARTITION BY session_key ORDER BY created_at, place) - 1 AS position
   FROM (SELECT *, ctid::text AS place FROM episodestore
-        WHERE session_key <> 'memcloud/probe') e
+        WHERE session_key <> 'memcloud/probe' AND session_key NOT IN ({BEING_DELETED})) e
 ) memories ORDER BY random() LIMIT {SAMPLE}"""
 # Asked by the app's own driver, with the settings that it has: how many episodes there are, and
 # which of those that are named.

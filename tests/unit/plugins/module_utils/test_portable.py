@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+import types
 
 import pytest
+from ansible_collections.memcloud.memmachine.plugins.module_utils import _update_data
 from ansible_collections.memcloud.memmachine.plugins.module_utils._memory_api import (
     ApiError,
     MemoryServer,
@@ -23,6 +25,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._portable_impo
     prove_import,
     switch_off,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._stores import BEING_DELETED
 
 sys.path.insert(0, os.path.dirname(__file__))
 from fake_memories import FakeMemories
@@ -283,3 +286,25 @@ def test_projects_that_the_server_does_not_list_are_exported_when_they_are_named
     del source.projects[ACME]
     assert export(source, tmp_path)[1] == []
     assert export(source, tmp_path, more_projects=[ACME])[1][0]["episodic"] == 25
+
+
+def test_a_project_that_is_being_deleted_is_left_out(servers, tmp_path, monkeypatch):
+    source, target = servers
+    fill(source)
+    fill(source, ("acme", "deleted"))
+    said = {
+        "episodestore": ["acme/chat", "acme/deleted"],
+        f"({BEING_DELETED}) AS deleted": ["acme/deleted"],
+    }
+
+    def sql(_job, query):
+        table = query.partition(" FROM ")[2].partition(" WHERE true")[0]
+        return json.dumps(said.get(table, []))
+
+    monkeypatch.setattr(_update_data, "sql", sql)
+    path = str(tmp_path / "memories.ndjson")
+    job = types.SimpleNamespace(name="acme", held=True)
+    projects = _update_data.write_memories(job, reader(source), path)
+    assert [entry["project"] for entry in projects] == ["chat"]
+    bring_in(target, path, projects, tmp_path)
+    assert set(target.projects) == {ACME}
