@@ -149,7 +149,10 @@ class _Import:
             if again:
                 time.sleep(max(0.0, self._settle - (time.time() - cursor.sending)))
             try:
-                added = self._features(batch) if batch.semantic else self._episodes(batch, again)
+                if batch.semantic:
+                    added = self._features(batch)
+                else:
+                    added = self._episodes(batch, again, 1 if attempt == _ATTEMPTS else BATCH)
                 break
             except ApiError as error:
                 refused = 400 <= error.status < 500 and error.status != 429
@@ -168,7 +171,8 @@ class _Import:
         self._cursor.sending = time.time()
         self._cursor.save()
 
-    def _episodes(self, batch: Batch, again: bool) -> int:
+    def _episodes(self, batch: Batch, again: bool, size: int) -> int:
+        """Have the batch's memories stored, so many a request: equal times make it any length."""
         cursor = self._cursor
         found = list(_stored(self._server, batch)) if again or not cursor.fresh else []
         if again:
@@ -184,12 +188,27 @@ class _Import:
             return 0
         self._send()
         for pending in (False, True):
-            messages = [_message(m) for m in missing if bool(m.get("pending")) is pending]
-            if messages:
-                # What semantic memory has worked on is in the archive: not to be derived again.
-                types = ["episodic", "semantic"] if pending else ["episodic"]
-                self._server.add(batch.project, messages, types)
+            memories = [memory for memory in missing if bool(memory.get("pending")) is pending]
+            # What semantic memory has worked on is in the archive: not to be derived again.
+            types = ["episodic", "semantic"] if pending else ["episodic"]
+            for begin in range(0, len(memories), size):
+                self._add(batch.project, memories[begin : begin + size], types)
         return len(missing)
+
+    def _add(self, project: Project, memories: list[Memory], types: list[str]) -> None:
+        try:
+            self._server.add(project, [_message(memory) for memory in memories], types)
+        except ApiError as error:
+            if len(memories) > 1:
+                raise
+            (memory,) = memories
+            raise ApiError(
+                f"{error}. It was asked to store memory {memory['id']} of {'/'.join(project)} "
+                f"alone ({memory['timestamp']}, {len(memory['content'])} characters). If the model "
+                "provider answers otherwise, it does not take this one, which no search finds "
+                "where it is now either: have it deleted there, then run this again",
+                error.status,
+            ) from error
 
     def _features(self, batch: Batch) -> int:
         set_id, found = _features_of(self._server, batch)

@@ -26,6 +26,8 @@ class FakeMemories:
         self.categories = {}  # set id -> names that the set has beside the default ones
         self.derived = []  # contents that were given to semantic memory
         self.adds = 0
+        self.most = 0  # memories of one request
+        self.untaken = set()  # contents that the model does not take
         self.cut_add = {}  # number of the add -> how it ends: before, after, 500
         self._next = 0
         handler = type("Handler", (_Handler,), {"server_state": self})
@@ -91,6 +93,9 @@ class FakeMemories:
         self.projects.setdefault(project, "")
         results = []
         messages = body["messages"]
+        self.most = max(self.most, len(messages))
+        if self.untaken & {message["content"] for message in messages}:
+            how = "500"
         for message in messages[: len(messages) // 2] if how == "500" else messages:
             uid = self.uid()
             self.episodes[uid] = {

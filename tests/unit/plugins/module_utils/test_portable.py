@@ -194,6 +194,33 @@ def test_a_run_that_was_killed_in_its_first_batch_has_begun(servers, tmp_path, m
     assert Cursor.load(str(tmp_path / "cursor.json"), file_sha256(path)).begun
 
 
+def test_memories_of_one_moment_are_sent_in_requests_of_bounded_size(servers, tmp_path):
+    source, target = servers
+    fill(source, count=250, ties=250)
+    path, projects = export(source, tmp_path)
+    target.cut_add = {2: "500"}
+    bring_in(target, path, projects, tmp_path)
+    assert target.most == 100
+    assert what(target) == what(source)
+
+
+def test_a_memory_that_the_model_does_not_take_is_named(servers, tmp_path, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    source, target = servers
+    fill(source)
+    path, projects = export(source, tmp_path)
+    target.untaken = {"fact 13"}
+    (uid,) = (uid for uid, e in source.episodes.items() if e["content"] == "fact 13")
+    words = f"memory {uid} of acme/chat alone .2026-01-01T00:00:13.000100.00:00, 7 characters.. If"
+    with pytest.raises(ApiError, match=words):
+        bring_in(target, path, projects, tmp_path)
+    # Its customer has deleted it.
+    del source.episodes[uid]
+    path, projects = export(source, tmp_path)
+    bring_in(target, path, projects, tmp_path)
+    assert {"fact 12", "fact 14"} < {episode["content"] for episode in target.of(ACME)}
+
+
 def test_a_refused_request_is_not_tried_again(servers, tmp_path):
     source, target = servers
     fill(source)
