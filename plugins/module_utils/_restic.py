@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import remove_tree
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restore_point import MANIFEST
 from ansible_collections.memcloud.memmachine.plugins.module_utils._retention import (
     is_of_the_future,
@@ -157,10 +158,28 @@ class Repository:
         except NoRepository:
             self._password = self._passwords[0]
             if is_local(self.url):
+                self._remove_key_alone()
                 os.makedirs(os.path.dirname(self.url), mode=0o700, exist_ok=True)
             self._run("init", timeout=_OPEN_SECONDS)
             self._opened = True
             return True
+
+    def _remove_key_alone(self) -> None:
+        """Take away the key that an C(init) left which was killed, or found the disk full.
+
+        It has the password of the next one's, and restic could not read with it what that makes.
+
+        :raises RepositoryError: when restore points are there, and what opens them is not.
+        """
+        for part in ("data", "index", "snapshots"):
+            for _path, _directories, files in os.walk(os.path.join(self.url, part)):
+                if files:
+                    raise RepositoryError(
+                        f"{self._owner}: {self.url} holds restore points, but no file config, "
+                        "without which they cannot be opened: put that back from a copy of the "
+                        "folder, or move the folder away to begin anew. Nothing was touched"
+                    )
+        remove_tree(os.path.join(self.url, "keys"))
 
     def _add_present_password(self) -> None:
         with _pipe(self._passwords[0]) as handle:

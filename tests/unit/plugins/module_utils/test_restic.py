@@ -85,6 +85,25 @@ def test_no_repository(place: Place) -> None:
         place.repository().open()
 
 
+def test_what_a_killed_run_began_to_make_is_made_by_the_next(place: Place) -> None:
+    left = Path(place.url, "keys", "f" * 64)
+    left.parent.mkdir(parents=True)
+    left.write_text("a key of another repository with the same password")
+    place.stored()
+    assert not left.exists()
+    assert len(place.repository().points()) == 1
+
+
+def test_points_whose_configuration_is_gone_are_left_as_they_are(place: Place) -> None:
+    place.stored()
+    config = Path(place.url, "config")
+    config.rename(place.scratch / "config")
+    with pytest.raises(RepositoryError, match="holds restore points, but no file config"):
+        place.repository().ensure()
+    (place.scratch / "config").rename(config)
+    assert len(place.repository().points()) == 1
+
+
 def test_the_name_of_a_tenant_says_nothing_of_its_repository(tmp_path: Path) -> None:
     place = Place(tmp_path, "forbidden-404-retention-1")
     with pytest.raises(NoRepository):
