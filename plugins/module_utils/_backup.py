@@ -393,8 +393,9 @@ class Depart(Operation):
         """Nothing is written between this restore point and the tenant's next life."""
         taken = None if never_ran(job) else take_restore_point(job, "move", resume=False)
         # Told to come again, never woken here; resume_tenant brings it back if it has to.
-        job.tenant = dict(job.tenant, state="suspended")
-        job.bring(as_recorded(job.tenant, job.record))
+        stopped = dict(job.tenant, state="suspended")
+        job.bring(as_recorded(stopped, job.record))
+        job.tenant = stopped  # not before: where that fails, it goes on here
         job.record[DEPARTED] = now()
         if taken is None:
             return {"message": "never ran, so there are no memories to take along"}

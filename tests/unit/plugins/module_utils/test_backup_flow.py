@@ -866,6 +866,23 @@ def test_a_departure_that_fails_leaves_the_tenant_where_it_is(world, monkeypatch
     assert world.plan("acme")["acme"].drift == []
 
 
+def test_a_tenant_that_cannot_be_stopped_for_its_move_serves_on(world, monkeypatch):
+    real, failed = _backup.Job.bring, []
+
+    def bring(job, tenant=None, generation=None):
+        if tenant and tenant["state"] == "suspended" and not failed:
+            failed.append(job.name)
+            real(job, tenant, generation)
+            raise MemcloudError("acme: the engine went away")
+        return real(job, tenant, generation)
+
+    monkeypatch.setattr(_backup.Job, "bring", bring)
+    assert "the engine went away" in act(world, _backup.Depart())["error"]
+    assert "departed" not in world.record("acme") and world.record("acme")["state"] == "running"
+    assert json.loads((world.data_dir / "gate/tenants/acme.json").read_text())["state"] == "running"
+    assert world.plan("acme")["acme"].drift == []
+
+
 def test_a_sleeping_tenant_is_restored_and_sleeps_on(world):
     act(world, _backup.Backup())
     path = world.data_dir / "tenants/acme/state.json"
