@@ -135,7 +135,8 @@ def _scope_of(
     """The tags of a set, read out of its id and confirmed by the server; empty when it has none."""
     for kind in kinds:
         tags = sorted(kind["tags"])
-        found = re.search("__" + "_".join(f"{re.escape(tag)}_(.*)" for tag in tags) + "$", set_id)
+        pattern = "__" + "_".join(f"{re.escape(tag)}_(.*)" for tag in tags) + r"\Z"
+        found = re.search(pattern, set_id, re.DOTALL)
         if found and tags:
             scope = dict(zip(tags, found.groups()))
             if server.set_id(project, kind["org_level"], scope) == set_id:

@@ -16,6 +16,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._memory_api im
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._portable import (
     PortableError,
+    _scope_of,
     export_memories,
     file_sha256,
 )
@@ -263,6 +264,18 @@ def test_semantic_memories_are_carried_and_not_derived_again(servers, tmp_path):
     assert sorted(target.derived) == ["fact 0", "fact 1"]
     assert target.kinds["acme"][0]["tags"] == ["producer_id"]
     prove_import(reader(target), path, projects, exact=True)
+
+
+@pytest.mark.parametrize("producer", ["ada", "ada_producer_id_bob", "O'Neil \\ søn", "ada\nbob\n"])
+def test_a_semantic_set_to_which_no_memory_leads_is_found_by_its_id(producer):
+    def set_id(_project, _org_level, tags):
+        return f"mem_user_set_org_acme_1_abc__producer_id_{tags['producer_id']}"
+
+    kinds = [{"org_level": True, "tags": ["producer_id"]}]
+    scope = {"producer_id": producer}
+    server = types.SimpleNamespace(set_id=set_id)
+    found = _scope_of(server, ACME, kinds, set_id(ACME, True, scope))
+    assert dict(found) == scope
 
 
 @pytest.mark.parametrize("harm", ["missing", "twice", "changed", "no_feature"])
