@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +22,11 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import 
     batch_without_tenants,
     batches,
     run_origin,
+)
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._keys import (
+    DEFAULT_NAME,
+    answer_path,
+    is_unfinished,
 )
 
 
@@ -67,16 +71,26 @@ def _add_unanswered(
     parsed: Sequence[tuple[Tenant, Platform]],
     controller: Controller,
 ) -> None:
-    """Name in each batch the tenants whose making did not come to its end, by their answers."""
+    """Name in each batch the tenants whose answers tell of a run that did not come to its end."""
     for batch in by_node:
         batch["unanswered"] = []
     of_node = {batch["node"]: batch["unanswered"] for batch in by_node}
     for tenant, platform in parsed:
-        path = os.path.join(controller.keys_dir(platform), tenant.name + ".json")
-        # What cannot be read is no answer of ours, or not for us.
-        with contextlib.suppress(MemcloudError):
-            if tenant.state != "deleted" and Answer(tenant.name, path).is_open():
-                of_node[tenant.node].append(tenant.name)
+        if tenant.state == "deleted":
+            continue
+        new, files = False, []
+        for key_name in dict.fromkeys((DEFAULT_NAME, *(key.name for key in tenant.api_keys))):
+            path = answer_path(controller.keys_dir(platform), tenant.name, key_name)
+            answer = Answer(tenant.name, path)
+            # What cannot be read is no answer of ours, or not for us.
+            with contextlib.suppress(MemcloudError):
+                if answer.is_open():
+                    new = True
+                    files.append(path)
+                elif is_unfinished(answer, tenant):
+                    files.append(path)
+        if files:
+            of_node[tenant.node].append({"tenant": tenant.name, "new": new, "files": files})
 
 
 def _entry_problems(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +30,7 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._keys import (
     DEFAULT_NAME,
     KeyOutcome,
     KeyWish,
+    answer_path,
     change_keys,
     moment_of,
     seconds_of,
@@ -111,8 +111,7 @@ class ActionModule(ControllerAction):
         self, tenant: str, key_name: str, controller: Controller, platform: Platform
     ) -> Answer:
         keys_dir = controller.keys_dir(platform)
-        name = tenant if key_name == DEFAULT_NAME else f"{tenant}.{key_name}"
-        path = self.path("result_file") or os.path.join(keys_dir, name + ".json")
+        path = self.path("result_file") or answer_path(keys_dir, tenant, key_name)
         # A key that has a file of its own keeps it.
         before = Answer(tenant, path).read().get("api_key_file") or ""
         lost = controller.key_is_lost(platform, self._task.args)
@@ -189,6 +188,8 @@ def _passed_over(tenants: list[tuple[Tenant, Platform]]) -> dict[str, dict[str, 
 
 def _told(outcome: KeyOutcome, answer: Answer, change: str) -> dict[str, Any]:
     words = [outcome.action]
+    if outcome.action == "resumed":
+        words = ["resumed: the key that is there already is finished, and no other one was made"]
     told: dict[str, Any] = {
         "action": outcome.action,
         "variables": outcome.variables,

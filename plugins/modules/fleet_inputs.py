@@ -32,8 +32,9 @@ options:
     default: false
   unanswered:
     description:
-      - Name in each batch, as C(unanswered), the tenants whose answer in C(platform_keys_dir) says
-        that the run that made them did not come to its end.
+      - Name in each batch, as C(unanswered), the tenants with answers in C(platform_keys_dir) that say
+        that the run that made the tenant, or one of its keys, did not come to its end. Each has its
+        C(files) and says whether it is C(new).
     type: bool
     default: false
 attributes:

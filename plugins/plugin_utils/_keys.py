@@ -59,6 +59,20 @@ class KeyChange:
     ends: str = ""
 
 
+def answer_path(keys_dir: str, tenant: str, key_name: str) -> str:
+    """Where the answer about a tenant's key is, unless it was told another place."""
+    name = tenant if key_name == DEFAULT_NAME else f"{tenant}.{key_name}"
+    return os.path.join(keys_dir, name + ".json")
+
+
+def is_unfinished(answer: Answer, tenant: Tenant) -> bool:
+    """Whether nobody was told yet that the key of an answer, which the entry has, opens."""
+    if answer.read().get("state") != _UNFINISHED:
+        return False
+    made = answer.api_key()
+    return not made or hash_api_key(made) in {key.sha256 for key in tenant.api_keys}
+
+
 def seconds_of(text: Any, option: str) -> int:
     """Seconds of a duration such as 24h, 30m, 7d or 0.
 

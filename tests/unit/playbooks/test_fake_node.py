@@ -717,3 +717,35 @@ def test_what_a_failed_run_made_is_finished_by_the_next(world: World) -> None:
         assert status == 0, output
         assert json.loads(answer.read_text())["state"] == "running"
         assert records.read_text() == "present acme acme.memcloud.localhost 192.0.2.1 300\n"
+
+
+@pytest.mark.parametrize(("playbook", "key_name"), [("rotate_keys", "default"), ("add_key", "ci")])
+def test_a_key_that_a_failed_run_made_is_finished_by_the_next_deployment(
+    world: World, playbook: str, key_name: str
+) -> None:
+    """The rotation after that makes another one, and does not go on from where that run was."""
+    for name, letter in (("acme", "a"), ("globex", "b"), ("initech", "c")):
+        world.entry(name, tenant_api_keys=[{"name": "default", "sha256": letter * 64}])
+    secrets = world.directory / "inventory/.secrets"
+    answer = secrets / ("acme.json" if key_name == "default" else f"acme.{key_name}.json")
+    words = ("-e", "tenant=acme", "-e", f"key_name={key_name}")
+    drifted = {**PURGE, "state": "running"}
+    status, output = world.play(
+        f"playbooks/{playbook}.yml",
+        *words,
+        tenant_plan={"acme": drifted},
+        tenant_converge={"acme": {**drifted, "error": "acme: no answer"}},
+    )
+    assert status != 0 and "acme: no answer" in output
+    first = json.loads(answer.read_text())
+    assert first["state"] == "updating"
+    # Of a run that was killed before its key was in the entry, and of somebody else.
+    (secrets / "globex.json").write_text(json.dumps({**first, "tenant": "globex"}))
+    (secrets / "initech.json").write_text("{")
+    status, output = world.play("playbooks/deploy_tenant.yml", tenant_plan={})
+    assert status == 0, output
+    assert json.loads(answer.read_text()) == {**first, "state": "running", "ca_file": None}
+    assert json.loads((secrets / "globex.json").read_text())["state"] == "updating"
+    status, output = world.play("playbooks/rotate_keys.yml", *words, tenant_plan={})
+    assert status == 0 and "acme: rotated; the key is in" in output, output
+    assert json.loads(answer.read_text())["api_key"] != first["api_key"]
