@@ -749,3 +749,16 @@ def test_a_key_that_a_failed_run_made_is_finished_by_the_next_deployment(
     status, output = world.play("playbooks/rotate_keys.yml", *words, tenant_plan={})
     assert status == 0 and "acme: rotated; the key is in" in output, output
     assert json.loads(answer.read_text())["api_key"] != first["api_key"]
+
+
+@pytest.mark.parametrize("chosen", [("-e", "tenant=acme"), ("-l", "acme")])
+def test_an_empty_answer_to_what_is_to_be_rotated_is_none(
+    world: World, chosen: tuple[str, str]
+) -> None:
+    """Surveys of AWX give one, and its limit leaves localhost out."""
+    world.entry("acme", tenant_api_keys=[{"name": "default", "sha256": "a" * 64}])
+    words = ("playbooks/rotate_keys.yml", *chosen, "-e", "what=")
+    status, output = world.play(*words, tenant_plan={})
+    assert status == 0 and "acme: rotated; the key is in" in output, output
+    new, old = world.entry("acme")["tenant_api_keys"]
+    assert new["sha256"] != old["sha256"] == "a" * 64 and old["expires"]
