@@ -16,7 +16,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import
     Tenant,
     check_name,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import kind_of
+from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import (
+    kind_of,
+    reject_bare,
+)
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import (
     Controller,
     timestamp,
@@ -74,6 +77,7 @@ class ActionModule(ControllerAction):
                 f"{name}: variables is {kind_of(variables)} and no mapping. Nothing was touched: "
                 """write it as JSON, as -e '{"variables": {"tenant_wake": false}}'"""
             )
+        reject_bare(name, variables)
         for variable in variables:
             if any(variable == "tenant_model_" + secret for secret in SECRET_FIELDS):
                 raise MemcloudError(

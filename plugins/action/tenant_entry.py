@@ -17,6 +17,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_wri
     Writer,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
+from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import reject_bare
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import Controller
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
     ControllerAction,
@@ -57,6 +58,8 @@ class ActionModule(ControllerAction):
     ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
         """The variables to write by tenant; and in words, whose state stays what it is."""
         variables = dict(self._task.args.get("variables") or {})
+        for name in names[:1]:
+            reject_bare(name, variables)
         wanted = variables.get("tenant_state")
         kept: dict[str, str] = {}
         if wanted not in (None, "deleted"):

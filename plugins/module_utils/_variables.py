@@ -132,6 +132,18 @@ def reject_unknown(owner: str, variables: Iterable[str]) -> None:
             )
 
 
+def reject_bare(owner: str, variables: Iterable[str]) -> None:
+    """Raise for what is to go into an entry under the name that it has in playbooks' heads."""
+    for name in variables:
+        if "tenant_" + name in TENANT_VARIABLES:
+            raise VariableError(
+                owner,
+                name,
+                "would stand in the entry and do nothing (did you mean tenant_%s?). Nothing was "
+                "touched" % name,
+            )
+
+
 def parse_size(value: Any) -> int:
     """Bytes of a size like 640m, 1g, 16MB or 1048576; ValueError for anything else."""
     if isinstance(value, int) and not isinstance(value, bool):

@@ -297,6 +297,18 @@ def test_entries_are_changed_for_all_tenants_at_once(tmp_path: Path) -> None:
     assert not again["changed"]
 
 
+def test_a_variable_without_its_prefix_is_not_written_to_do_nothing(tmp_path: Path) -> None:
+    run = Run(write_inventory(tmp_path, host_vars__acme_DOT_yml=ENTRY))
+    words = r"state: would stand in the entry and do nothing \(did you mean tenant_state\?\)"
+    with pytest.raises(AnsibleActionFail, match=f"^acme: {words}"):
+        run.act(tenant_entry, "acme", variables={"state": "suspended"})
+    with pytest.raises(AnsibleActionFail, match=f"^initech: {words}"):
+        run.act(tenant_create, tenant="initech", variables={"state": "suspended"})
+    assert "state" not in entry(tmp_path, "acme")
+    # What is somebody's own is theirs.
+    assert run.act(tenant_entry, "acme", variables={"billing_number": 7})["changed"]
+
+
 def test_what_is_deleted_or_suspended_keeps_its_state_and_takes_the_rest(tmp_path: Path) -> None:
     states = {"acme": "running", "globex": "deleted", "initech": "suspended"}
     files = {
