@@ -305,6 +305,12 @@ def change_keys(
     writer.check()
     with one_at_a_time(answer.path, dry_run=dry_run):
         entry = writer.read(wish.tenant) or {}
+        if not isinstance(entry.get("tenant_api_keys"), list) and validate({}).api_keys:
+            raise MemcloudError(
+                f"{wish.tenant}: its tenant_api_keys come from a template or from group_vars, and "
+                "one more in its entry would take the place of all of them. Nothing was touched: "
+                "write them into the entry as a list, and run again"
+            )
         keys = keys_of(entry)
         read = {"tenant_api_keys": entry.get("tenant_api_keys")}
         successor = "" if wish.change == "revoke" else _written(wish, live(keys, now), answer)

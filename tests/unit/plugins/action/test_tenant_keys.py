@@ -163,6 +163,21 @@ def test_the_last_key_but_one_is_revoked_by_a_job_of_awx(inventory: Path) -> Non
     assert run.act(tenant_keys, tenants=["acme"], change="revoke", key_name="ci")["changed"]
 
 
+@pytest.mark.parametrize("change", ["rotate", "add", "revoke"])
+@pytest.mark.parametrize("of_group", [True, False])
+def test_keys_from_elsewhere_are_not_replaced_as_a_whole(
+    inventory: Path, change: str, of_group: bool
+) -> None:
+    keys = [{"name": "default", "sha256": "a" * 64}]
+    variable = "tenant_api_keys" if of_group else "acme_keys"
+    (inventory / "group_vars/tenants.yml").write_text(yaml.safe_dump({variable: keys}))
+    text = ENTRY % 1 + ("" if of_group else 'tenant_api_keys: "{{ acme_keys }}"\n')
+    (inventory / "host_vars/acme.yml").write_text(text)
+    with pytest.raises(AnsibleActionFail, match="^acme: its tenant_api_keys come from a template"):
+        Run(inventory).act(tenant_keys, tenants=["acme"], change=change, key_name="default")
+    assert (inventory / "host_vars/acme.yml").read_text() == text
+
+
 @pytest.mark.parametrize("change", ["add", "revoke"])
 @pytest.mark.parametrize("name", ["", " ", None])
 def test_no_key_is_meant_that_is_not_named(inventory: Path, change: str, name: str | None) -> None:
