@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -342,14 +343,14 @@ class Job:
         desired, contents = self.desired(tenant, generation)
         os.makedirs(self.paths.home, mode=0o711, exist_ok=True)
         self.record.setdefault("passwords", present_version(self.record) or version_of(self.tenant))
-        due = is_due(self.tenant, self.record)
+        due = is_due(self.tenant, self.record, generation)
 
         def remember() -> None:
             self.record["state"] = "updating" if self.record.get("operation") else "deploying"
             self.save()
 
         images = image_ids(self.engine, [desired])
-        before_app = self.change_passwords if due else None
+        before_app = functools.partial(self.change_passwords, generation) if due else None
         converger = Converger(
             self.engine, desired, contents, self.record["files"], remember, before_app
         )
@@ -377,12 +378,16 @@ class Job:
         """What the engine holds of the tenant now."""
         return observe(self.engine, self.platform["name"], [self.name]).get(self.name, Found())
 
-    def change_passwords(self) -> None:
+    def change_passwords(self, generation: int | None = None) -> None:
         """Give Neo4j the password that is in the tenant's files (PostgreSQL took it at its start).
 
         A Neo4j that should stand still is started for this alone. Done again after a run that was
         killed, it finds out which password Neo4j has.
+
+        :param generation: on which volumes it runs, when it is on others than those of the record.
         """
+        self.record["passwords"] = {}  # not known, where this ends on the way
+        self.save()
         container = self.container("neo4j")
         state = (self.engine.inspect(container) or {}).get("State") or {}
         runs = bool(state.get("Running"))
@@ -394,7 +399,7 @@ class Job:
         if not set_neo4j_password(host, password, candidates):
             self.stop("neo4j")
             auth_ini = os.path.join(self.paths.neo4j, "auth.ini")
-            forget_neo4j_users(self.volume_path("neo4j"), auth_ini)
+            forget_neo4j_users(self.volume_path("neo4j", generation), auth_ini)
             self.engine.start(container)
             if not set_neo4j_password(host, password, ()):
                 raise MemcloudError(
@@ -403,6 +408,8 @@ class Job:
         if not runs:
             self.stop("neo4j")
         self.record["passwords"] = version_of(self.tenant)
+        if generation not in (None, self.generation):
+            self.record["passwords"]["generation"] = generation
         self.save()
 
     def prove(self, deadline: float = 180.0) -> dict[str, float]:

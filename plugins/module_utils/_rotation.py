@@ -32,22 +32,37 @@ def version_of(tenant: Mapping[str, Any]) -> dict[str, int]:
     return {"root_key": int(tenant["root_key"]["version"]), "epoch": int(tenant["secret_epoch"])}
 
 
-def present_version(record: Mapping[str, Any]) -> dict[str, int] | None:
-    """What decided the password that Neo4j has; None when it has none yet."""
-    if record.get("passwords"):
-        return dict(record["passwords"])
-    return {"root_key": 1, "epoch": 1} if record.get("files") else None
+def present_version(
+    record: Mapping[str, Any], generation: int | None = None
+) -> dict[str, int] | None:
+    """What decided the password that Neo4j has; None when it has none yet, empty when not known.
+
+    :param generation: on which volumes it is about to run; on those of the record when None.
+    """
+    known = record.get("passwords")
+    if known is None:
+        return {"root_key": 1, "epoch": 1} if record.get("files") else None
+    known = dict(known)
+    # An operation has replaced it on volumes that it tried alone.
+    changed = known.pop("generation", None)
+    present = int(record.get("generation") or 1)
+    return known if changed in (None, present, generation) else {}
 
 
-def is_due(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
-    """Whether Neo4j has another password than it should have."""
-    return present_version(record) not in (None, version_of(tenant))
+def is_due(
+    tenant: Mapping[str, Any], record: Mapping[str, Any], generation: int | None = None
+) -> bool:
+    """Whether Neo4j has, or may have, another password than it should have.
+
+    :param generation: as for :func:`present_version`.
+    """
+    return present_version(record, generation) not in (None, version_of(tenant))
 
 
 def words_of(version: Mapping[str, Any] | None) -> str:
     """A version of the passwords as people read it."""
     if not version:
-        return "none"
+        return "none" if version is None else "not known"
     return f"epoch {version['epoch']} of root key {version['root_key']}"
 
 

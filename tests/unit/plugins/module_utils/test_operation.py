@@ -180,6 +180,77 @@ def test_what_a_killed_restore_left_running_goes_before_the_volumes_that_it_hold
     )
 
 
+@pytest.fixture
+def neo4j(node, monkeypatch):
+    """The password that Neo4j has on each volume, and what is told on its change."""
+    has, told = {}, []
+
+    def change(_host, password, candidates):
+        mounts = node.engine.inspect("mc-acme-neo4j")["Mounts"]
+        (volume,) = (m["Name"] for m in mounts if m["Name"].startswith("mc-acme"))
+        known = has.get(volume, has.get("mc-acme-00000000-neo4j")) in (*candidates, password)
+        if known:
+            has[volume] = password
+            for act in told:
+                act()
+        return known
+
+    monkeypatch.setattr(_job, "set_neo4j_password", change)
+
+    def secret(**variables):
+        given = {"platform_tls_mode": "off", "tenant_uid": "0" * 8 + "abcdef01", **variables}
+        return tenant_data.make(node.data_dir, "acme", **given)[2]["neo4j"]
+
+    node.converge("acme")
+    has["mc-acme-00000000-neo4j"] = secret()
+    return has, told, secret
+
+
+NEW = {"tenant_secret_epoch": 2}
+
+
+def test_a_password_that_changed_on_volumes_that_were_tried_is_not_taken_for_the_present_one(
+    node, neo4j
+):
+    """The entry has new passwords that were not deployed, and an operation fails."""
+    has, _told, secret = neo4j
+
+    class Tries(Work):
+        def run(self, job):
+            job.hold()
+            job.bring(generation=job.next_generation)
+            raise MemcloudError("acme: no")
+
+    assert work_on(node, Tries(), **NEW)["error"] == "acme: no"
+    assert has == {f"mc-acme-00000000-neo4j{end}": secret(**NEW) for end in ("", "-g2")}
+    assert node.record("acme")["passwords"] == {"root_key": 1, "epoch": 2}
+    assert not node.plan("acme", **NEW)["acme"].drift
+
+
+def test_a_password_that_is_replaced_while_a_run_is_killed_is_asked_for_by_the_next(
+    node, neo4j, monkeypatch
+):
+    """Also by one that wants the former one again."""
+    has, told, secret = neo4j
+
+    def killed():
+        raise KeyboardInterrupt
+
+    def forget(_volume, _auth_ini):
+        has["mc-acme-00000000-neo4j"] = secret()
+
+    told.append(killed)
+    with pytest.raises(KeyboardInterrupt):
+        node.converge("acme", **NEW)
+    assert has["mc-acme-00000000-neo4j"] == secret(**NEW)
+    told.clear()
+    monkeypatch.setattr(_job, "forget_neo4j_users", forget)
+    assert any("(not known -> epoch 1" in d.words() for d in node.plan("acme")["acme"].drift)
+    assert node.converge("acme")["acme"].error == ""
+    assert has["mc-acme-00000000-neo4j"] == secret()
+    assert not node.plan("acme")["acme"].drift
+
+
 def test_nothing_works_on_a_deleted_tenant_and_schedules_pass_it_over(node):
     node.converge("acme")
     node.converge("acme", tenant_state="deleted")

@@ -185,6 +185,14 @@ DUE = [
     ({"passwords": {"root_key": 2, "epoch": 3}}, False, "epoch 3 of root key 2"),
     ({"passwords": {"root_key": 1, "epoch": 3}}, True, "epoch 3 of root key 1"),
     ({"passwords": {"root_key": 2, "epoch": 2}}, True, "epoch 2 of root key 2"),
+    # By a run that was killed, and on volumes that were tried and not taken.
+    ({"passwords": {}, "files": {"a": {}}}, True, "not known"),
+    ({"passwords": {"root_key": 2, "epoch": 3, "generation": 2}}, True, "not known"),
+    (
+        {"passwords": {"root_key": 2, "epoch": 3, "generation": 2}, "generation": 2},
+        False,
+        "epoch 3 of root key 2",
+    ),
 ]
 
 
@@ -192,6 +200,12 @@ DUE = [
 def test_a_change_is_due_when_the_record_says_other_passwords(record, due, words):
     assert _rotation.is_due(TENANT, record) is due
     assert _rotation.words_of(_rotation.present_version(record)) == words
+
+
+@pytest.mark.parametrize(("changed", "due"), [(None, False), (1, False), (2, True), (3, False)])
+def test_volumes_that_are_tried_have_the_password_of_the_present_ones(changed, due):
+    passwords = {"root_key": 2, "epoch": 3, **({"generation": changed} if changed else {})}
+    assert _rotation.is_due(TENANT, {"passwords": passwords}, generation=3) is due
 
 
 def test_users_are_forgotten_and_memories_are_not(tmp_path):
