@@ -39,7 +39,7 @@ class Sleep(Operation):
     """Stops a tenant that nobody uses.
 
     The record and the gate say so first: from then on a request waits and wakes the tenant, also
-    when this is killed before the servers have stopped.
+    when this is killed before the servers have stopped, which the next run then does.
     """
 
     name = "pause_idle"
@@ -52,7 +52,10 @@ class Sleep(Operation):
         return {"message": f"not idle: {error}"}
 
     def run(self, job: Job) -> dict[str, Any]:
-        """Look, and stop it if it is idle."""
+        """Look, and stop it if it is idle, or goes on running though it was put to sleep."""
+        asleep = job.record.get("asleep")
+        if asleep and job.running():
+            return self._stop(job, asleep["idle_since"])
         hours = job.params.get("idle_hours")
         hours = job.tenant["idle_hours"] if hours is None else float(hours)
         signs = _signs(job)
@@ -66,6 +69,10 @@ class Sleep(Operation):
         since = idle_since(signs)
         job.record.update(state="paused", asleep={"since": now(), "idle_since": since})
         job.save()
+        return self._stop(job, since)
+
+    @staticmethod
+    def _stop(job: Job, since: str | None) -> dict[str, Any]:
         job.release()
         with job.step("stop"):
             job.drain()

@@ -7,7 +7,7 @@ import os
 import sys
 
 import pytest
-from ansible_collections.memcloud.memmachine.plugins.module_utils import _operation, _sleep
+from ansible_collections.memcloud.memmachine.plugins.module_utils import _job, _operation, _sleep
 from ansible_collections.memcloud.memmachine.plugins.module_utils._check_storage import CheckStorage
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import locked
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
@@ -73,6 +73,26 @@ def test_an_idle_tenant_sleeps_and_a_second_run_leaves_it_asleep(node, backlog):
     assert not node.plan("acme")["acme"].drift
     again = operate(node, _sleep.Sleep(), {"idle_hours": 0})
     assert not again["changed"] and "it is paused" in again["message"]
+
+
+@pytest.mark.parametrize("where", ["release", "drain"])
+def test_a_sleep_that_was_killed_is_finished_by_the_next(node, backlog, monkeypatch, where):
+    node.converge("acme")
+
+    def killed(_job):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_job.Job, where, killed)
+        with pytest.raises(KeyboardInterrupt):
+            operate(node, _sleep.Sleep(), {"idle_hours": 0})
+    assert node.record("acme")["asleep"] and running(node) == {True}
+    # Its hours count no longer.
+    answer = operate(node, _sleep.Sleep(), {"idle_hours": 24})
+    assert answer["changed"] and answer["message"].startswith("paused because idle since")
+    assert running(node) == {False} and gate(node)["state"] == "paused"
+    assert not node.plan("acme")["acme"].drift
+    assert not operate(node, _sleep.Sleep(), {"idle_hours": 0})["changed"]
 
 
 def test_who_was_not_wakeable_when_it_was_deployed_is_put_to_sleep_wakeable(node, backlog):
