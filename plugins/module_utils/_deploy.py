@@ -154,14 +154,10 @@ class TenantNode(Node):
                     self.state, self.platform, tenant, mine, elsewhere
                 ):
                     continue
-                for decision in DECISIONS if settle else overruled(tenant, record):
-                    if record.pop(decision, None):
-                        what = f"is no longer {decision} by its node's decision"
-                        result.drift.append(Drift("tenant", name, "settle", what, decision))
-                stays = settle and tenant["state"] != "deleted"
-                if stays and record.pop(DEPARTED, None):
-                    what = "stays here, though it was stopped to be moved"
-                    result.drift.append(Drift("tenant", name, "settle", what))
+                counts_not = list(DECISIONS) if settle else overruled(tenant, record)
+                if settle and tenant["state"] != "deleted":
+                    counts_not.append(DEPARTED)
+                result.drift += _settled(tenant, [d for d in counts_not if record.pop(d, None)])
                 tenant = in_force(tenant, record)
                 result.state = tenant["state"]
                 recall_generation(tenant, self.platform, record, mine)
@@ -366,11 +362,12 @@ class TenantNode(Node):
         elsewhere = job.params["elsewhere"]
         if elsewhere and not left_something(self.state, self.platform, tenant, found, elsewhere):
             return
+        result.drift += _settled(tenant, job.settled)
         accept(job.stated, self.run, self.began, job.record)
         check_not_departed(tenant, job.record)
         recall_generation(tenant, self.platform, job.record, found)
         if job.record.get("operation"):
-            result.drift = self._unproved(tenant, job.record, Found(), purge)
+            result.drift += self._unproved(tenant, job.record, Found(), purge)
             if tenant["state"] == "deleted":
                 job.clean()
                 job.record.pop("operation")
@@ -475,6 +472,17 @@ class TenantNode(Node):
         before, after = words_of(present_version(record)), words_of(version_of(tenant))
         what = "has not its present password yet"
         return [Drift("database", "neo4j", "rotate", what, before, after)]
+
+
+def _settled(tenant: Mapping[str, Any], settled: Iterable[str]) -> list[Drift]:
+    """What was decided of a tenant on its node, and counts no longer."""
+    drifts = []
+    for decision in settled:
+        what, before = f"is no longer {decision} by its node's decision", decision
+        if decision == DEPARTED:
+            what, before = "stays here, though it was stopped to be moved", ""
+        drifts.append(Drift("tenant", tenant["tenant"], "settle", what, before))
+    return drifts
 
 
 def _kept(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> list[Drift]:

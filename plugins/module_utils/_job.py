@@ -123,6 +123,7 @@ class Job:
         self.params = params or {}
         self.private = private or {}
         self.record = self.state.tenant(self.name)
+        self.settled: list[str] = []
         self.settle(*overruled(tenant, self.record))
         self._made: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
@@ -143,8 +144,7 @@ class Job:
 
     def settle(self, *decisions: str) -> None:
         """Let what was decided on the node (``asleep``, ``woken`` …) count no longer."""
-        for decision in decisions:
-            self.record.pop(decision, None)
+        self.settled += [name for name in decisions if self.record.pop(name, None)]
         self.tenant = in_force(self.stated, self.record)
 
     def stay(self, state: str | None) -> None:

@@ -118,6 +118,17 @@ def test_resuming_ends_a_sleep(node, backlog):
     assert "asleep" not in node.record("acme")
 
 
+def test_a_sleeper_that_is_paused_is_said_to_be_changed(node, backlog):
+    """It stands still before and after, but from now on its entry says so."""
+    node.converge("acme")
+    operate(node, _sleep.Sleep(), {"idle_hours": 0})
+    planned = node.plan("acme", settle=True, tenant_state="paused")["acme"]
+    done = node.converge("acme", settle=True, tenant_state="paused")["acme"]
+    assert [drift.words() for drift in done.drift] == [drift.words() for drift in planned.drift]
+    assert done.as_dict()["changed"] and "asleep" not in node.record("acme")
+    assert not node.plan("acme", settle=True, tenant_state="paused")["acme"].drift
+
+
 def test_a_tier_without_wake_ends_a_sleep_that_nothing_else_could_end(node, backlog):
     node.converge("acme")
     operate(node, _sleep.Sleep(), {"idle_hours": 0})
