@@ -388,7 +388,9 @@ class TenantNode(Node):
 
     def _deploy(self, job: Job, result: TenantResult) -> None:
         tenant, record = job.tenant, job.record
-        self.try_first(tenant, job.secrets)
+        # One that is shut out is deployed again before it starts, and cannot wait for a provider.
+        if tenant["state"] == "running" or (tenant["state"] == "paused" and tenant["wake"]):
+            self.try_first(tenant, job.secrets)
         key = tenant["root_key"]
         self.state.remember_root_key(key["version"], key["check"], self.owner)
         record.setdefault("created", now())

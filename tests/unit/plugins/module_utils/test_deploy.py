@@ -265,6 +265,23 @@ def test_paused_stays_paused(node):
     assert node.plan("acme", tenant_state="paused")["acme"].drift == []
 
 
+def test_a_provider_that_refuses_keeps_nobody_running(node, monkeypatch):
+    """Settings of the fleet may have changed since the tenant was deployed."""
+
+    def refuse(_engine, _state, _platform, tenant, *_rest):
+        raise VariableError(tenant["tenant"], "platform_model_api_key", "is refused")
+
+    node.converge("acme")
+    monkeypatch.setattr(_node, "check_model", refuse)
+    # A request could start this one.
+    assert "is refused" in node.converge("acme", tenant_state="paused")["acme"].error
+    for given in ({"tenant_state": "suspended"}, {"tenant_state": "paused", "tenant_wake": False}):
+        result = node.converge("acme", **given)["acme"]
+        assert (result.error, result.state) == ("", given["tenant_state"])
+    assert "is refused" in node.converge("acme")["acme"].error
+    assert node.record("acme")["state"] == "paused"
+
+
 def test_delete_keeps_the_data_and_a_new_deploy_brings_it_back(node):
     node.converge("acme")
     result = node.converge("acme", tenant_state="deleted")["acme"]
