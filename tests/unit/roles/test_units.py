@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from support import controller
 
 CHECKOUT = Path(__file__).parents[3]
 ROLE = CHECKOUT / "roles/docker_node"
@@ -24,6 +26,14 @@ PLAY = """
         content: "{{{{ item.content }}}}"
         mode: "0644"
       loop: "{{{{ _docker_node_units + _docker_node_engine_unit }}}}"
+"""
+
+SYSTEMCTL = """#!/bin/sh
+echo "$*" >>{there}/asked
+case $1 in
+show) printf 'LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled\n' ;;
+is-enabled) echo disabled; exit 1 ;;
+esac
 """
 
 
@@ -91,3 +101,48 @@ def test_systemd_understands_the_units(tmp_path: Path, daemon_args: list[str]) -
         )
     if daemon_args:
         assert "--data-root /srv/mc/docker" in engine
+
+
+@pytest.mark.parametrize("check", [[], ["--check"]], ids=["run", "check"])
+@pytest.mark.parametrize("written", [True, False])
+def test_units_that_an_earlier_run_wrote_are_seen_to(
+    tmp_path: Path, written: bool, check: list[str]
+) -> None:
+    """That run may have ended at what stands between, such as a firewall table that is refused."""
+    program = tmp_path / "bin/systemctl"
+    program.parent.mkdir()
+    program.write_text(SYSTEMCTL.format(there=tmp_path))
+    program.chmod(0o755)
+    tasks = yaml.safe_load((ROLE / "tasks/node.yml").read_text())
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars": {
+            "ansible_python_interpreter": sys.executable,
+            "docker_node_platform": "mc",
+            "__docker_node_found": {"init": "systemd"},
+            "__docker_node_services": {"changed": written},
+        },
+        "tasks": [task for task in tasks if "ansible.builtin.systemd_service" in task],
+    }
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    path = f"{program.parent}:{os.environ['PATH']}"
+    words = ("-i", "localhost,", tmp_path / "play.yml", *check)
+    code, output = controller.play(*words, PATH=path)
+    assert code == 0, output
+    log = tmp_path / "asked"
+    asked = log.read_text().splitlines() if log.exists() else []
+    changes = [line for line in asked if line.split()[0] in ("daemon-reload", "enable", "start")]
+    if check:
+        assert changes == []
+        # What is to be written is not there yet.
+        assert (asked == []) == written
+        return
+    assert changes == [
+        "daemon-reload",
+        "enable memcloud-mc-firewall",
+        "start memcloud-mc-firewall",
+        "daemon-reload",
+        "enable memcloud-mc-node",
+    ]
