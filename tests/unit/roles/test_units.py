@@ -146,3 +146,14 @@ def test_units_that_an_earlier_run_wrote_are_seen_to(
         "daemon-reload",
         "enable memcloud-mc-node",
     ]
+
+
+def test_an_engine_has_its_settings_before_its_package_starts_it() -> None:
+    """With an init, the package does so; else its settings would count from the next start on."""
+    tasks = yaml.safe_load((ROLE / "tasks/packages.yml").read_text())
+    modules = [next(key for key in task if key.startswith("ansible.")) for task in tasks]
+    install = modules.index("ansible.builtin.apt")
+    (settings,) = [task for task in tasks[:install] if "ansible.builtin.include_tasks" in task]
+    assert settings["ansible.builtin.include_tasks"] == "settings.yml"
+    written = yaml.safe_load((ROLE / "tasks/settings.yml").read_text())[-1]["ansible.builtin.copy"]
+    assert "docker_node_daemon_config" in written["content"]
