@@ -77,8 +77,9 @@ def test_systemd_understands_the_units(tmp_path: Path, daemon_args: list[str]) -
     program.chmod(0o755)
     for unit in made:
         text = unit.read_text()
-        for path in ("/usr/local/sbin/memcloud-node", "/usr/sbin/dockerd"):
-            text = text.replace(path, str(program))
+        # Docker's own package and Debian's have it in different directories.
+        for command in ("/usr/local/sbin/memcloud-node", "dockerd"):
+            text = text.replace(f"ExecStart={command}", f"ExecStart={program}")
         unit.write_text(text)
     for name in ("docker", "containerd", "nftables"):
         stub = tmp_path / f"{name}.service"
@@ -99,6 +100,7 @@ def test_systemd_understands_the_units(tmp_path: Path, daemon_args: list[str]) -
         assert {f"{service}.service", "memcloud-mc-firewall.service"} <= set(
             line.partition("=")[2].split()
         )
+    assert "\nExecStart=dockerd" in engine
     if daemon_args:
         assert "--data-root /srv/mc/docker" in engine
 
