@@ -18,6 +18,13 @@ description:
   - It is the first task of playbooks of this collection that read no tenants; in other playbooks it
     does nothing.
   - An action plugin that runs on the controller alone.
+options:
+  nodes:
+    description:
+      - Check the variables of the fleet, too, as the nodes of the play have them. What is secret in
+        them is not read.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Nothing is changed in either mode.
@@ -30,6 +37,10 @@ attributes:
 EXAMPLES = r"""
 - name: Make sure that the run is given variables of this playbook alone
   memcloud.memmachine.run_variables:
+
+- name: Make sure that nodes can be set up as the inventory says, too
+  memcloud.memmachine.run_variables:
+    nodes: true
 """
 
 RETURN = r""" # """

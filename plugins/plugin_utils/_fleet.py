@@ -10,12 +10,13 @@ about a millisecond each.
 
 from __future__ import annotations
 
+import base64
 import getpass
 import json
 import logging
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ansible.context import CLIARGS
@@ -31,6 +32,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._inputs import
     sent_secrets,
     tenant_inputs,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._model import SECRET_FIELDS
 from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import (
     Platform,
     parse_platform,
@@ -61,6 +63,17 @@ NODE_VARIABLES = (
     "platform_tls_mode",
     "platform_public_address",
 )
+# What no node needs to be set up: whoever does it may not have them.
+_SECRETS = frozenset(
+    {
+        "platform_root_keys",
+        "platform_backup_environment",
+        "platform_backup_prune_environment",
+        "platform_awx_token",
+    }
+    | {"platform_model_" + name for name in SECRET_FIELDS}
+)
+_ANY_ROOT_KEYS = {1: base64.b64encode(bytes(range(32))).decode()}
 
 
 class FleetVariables:
@@ -116,6 +129,11 @@ class FleetVariables:
         """The platform of a node, whether it carries a tenant or not."""
         return self._platform(self._hostvars.raw_get(node), node)
 
+    def check_settings(self, node: str) -> None:
+        """Raise for a variable of the fleet that a node, too, would be set up with."""
+        values = self._read("platform", self._hostvars.raw_get(node), "platform_", _SECRETS)
+        parse_platform({**load_defaults(), **values, "platform_root_keys": _ANY_ROOT_KEYS})
+
     def _platform(self, raw: Mapping[str, Any], node: str) -> Platform:
         own = {key: raw[key] for key in raw if key.startswith("platform_")}
         own.update(self._settings_of(node))
@@ -135,11 +153,13 @@ class FleetVariables:
             self._node_settings[node] = {key: raw[key] for key in NODE_VARIABLES if key in raw}
         return self._node_settings[node]
 
-    def _read(self, owner: str, raw: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    def _read(
+        self, owner: str, raw: Mapping[str, Any], prefix: str, but: Collection[str] = ()
+    ) -> dict[str, Any]:
         plain: dict[str, Any] = {}
         templates: dict[str, Any] = {}
         for name, value in raw.items():
-            if name.startswith(prefix):
+            if name.startswith(prefix) and name not in but:
                 (templates if _needs_templating(value) else plain)[name] = value
         if templates:
             templar = self._templar.copy_with_new_env(available_variables=raw)

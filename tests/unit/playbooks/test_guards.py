@@ -178,6 +178,43 @@ def test_playbooks_of_one_run_may_take_different_variables(inventory: Path, tmp_
     assert asked(output) == {"node1", "node2"}
 
 
+def platform_variables(inventory: Path, **variables: object) -> None:
+    """Lay variables over those that the inventory has for all."""
+    path = inventory / "group_vars/all.yml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **variables}))
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"platform_trusted_proxies": ["lb.example.com"]}, "platform_trusted_proxies: has 'lb."),
+        ({"platform_name": "production"}, "platform_name: is 'production'; it must be 1 to 4"),
+        ({"platform_trustedproxies": []}, "platform_trustedproxies: is no variable of this"),
+        ({"platform_metrics_address": "0.0.0.0"}, "platform_metrics_address: has '0.0.0.0'; write"),
+    ],
+)
+def test_a_node_is_not_set_up_with_what_tenants_are_refused_with(
+    inventory: Path, variables: dict[str, object], said: str
+) -> None:
+    """A network that Traefik cannot read would take the edge of all tenants down."""
+    platform_variables(inventory, **variables)
+    assert f"Nothing was touched. platform: {said}" in refused(
+        inventory, "playbooks/setup_node.yml"
+    )
+
+
+def test_who_sets_nodes_up_needs_no_secret(inventory: Path) -> None:
+    missing = "{{ lookup('ansible.builtin.file', '/nonexistent') }}"
+    platform_variables(
+        inventory,
+        platform_root_keys={1: missing},
+        platform_backup_environment={"AWS_SECRET_ACCESS_KEY": missing},
+        platform_public_address="{{ inventory_hostname }}.example.com",
+    )
+    _status, output = play(inventory, "playbooks/setup_node.yml")
+    assert asked(output) == {"node1", "node2"}
+
+
 @pytest.mark.parametrize(("tenant", "before"), [("acme", None), ("globex", "0.4.0")])
 def test_a_restore_on_a_node_that_does_not_answer_leaves_the_version_of_the_entry(
     inventory: Path, tenant: str, before: str | None
