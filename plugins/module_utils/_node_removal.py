@@ -197,12 +197,12 @@ def _engine(removal: Removal) -> Iterator[Step]:
         for option in ("--exec-root", "--data-root"):
             if option in options:
                 path = options[option]
-                yield Step(f"directory {path}", partial(remove_tree, path))
+                yield Step(f"directory {path}", partial(_remove, path))
     elif os.path.exists(INSTALLED_MARK):
         pid_file = "/var/run/docker.pid"
         yield Step("the Docker Engine", partial(_stop_engine, removal, settings, pid_file))
         yield Step("package docker.io", partial(_purge, removal))
-        yield Step("directory /var/lib/docker", partial(remove_tree, "/var/lib/docker"))
+        yield Step("directory /var/lib/docker", partial(_remove, "/var/lib/docker"))
 
 
 def _used_by_others(removal: Removal) -> bool:
@@ -277,9 +277,9 @@ def _node(removal: Removal) -> Iterator[Step]:
         made = ("", ".requirements.txt", ".lock")
         own += [SCRIPT, *(removal.venv + suffix for suffix in made), CONFIGURATION]
     for path in own:
-        if os.path.lexists(path):
+        if os.path.lexists(path) and not _is_bare(path):
             kind = "directory" if os.path.isdir(path) else "file"
-            yield Step(f"{kind} {path}", partial(remove_tree, path))
+            yield Step(f"{kind} {path}", partial(_remove, path))
     # The directories that all platforms share go with the last one.
     for parent in sorted({os.path.dirname(removal.data_dir), os.path.dirname(removal.venv)}):
         if parent.endswith("/memcloud") and _only(parent, own):
@@ -298,6 +298,34 @@ def _only(directory: str, paths: list[str]) -> bool:
     with contextlib.suppress(OSError):
         return all(os.path.join(directory, name) in paths for name in os.listdir(directory))
     return False
+
+
+def _remove(path: str) -> None:
+    """Remove what is there. Where a disk is mounted, its content goes and the directory stays."""
+    if not os.path.isdir(path) or os.path.islink(path):
+        remove_tree(path)
+        return
+
+    def kept(_function: object, at: str, caught: tuple[Any, BaseException, Any]) -> None:
+        if not _is_bare(at):
+            raise caught[1]
+
+    shutil.rmtree(path, onerror=kept)
+
+
+def _is_bare(path: str) -> bool:
+    """Whether nothing is left of a directory but where disks are mounted."""
+    names = names_in(path)
+    if names:
+        return all(_is_bare(os.path.join(path, name)) for name in names)
+    return path in _mounted()
+
+
+def _mounted() -> set[str]:
+    """Every directory, or file, on which something is mounted."""
+    with contextlib.suppress(OSError), open("/proc/self/mountinfo", encoding="utf-8") as file:
+        return {line.split()[4] for line in file}
+    return set()
 
 
 def _remove_unit(path: str) -> None:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -94,6 +96,46 @@ def test_nothing_is_left_of_the_last_platform(node, tmp_path):
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
     assert left == {"docker.sock", "opt", "var"}
     assert f"directory {node.data_dir}" in words
+
+
+@pytest.fixture
+def disks(node, monkeypatch):
+    """A disk of its own for the platform's files, and one below it for restore points."""
+    mounted = {node.data_dir, f"{node.data_dir}/backups"}
+    remove_directory = os.rmdir
+
+    def rmdir(path, **options):
+        if any(place.endswith("/" + os.path.basename(path)) for place in mounted):
+            raise OSError(errno.EBUSY, "Device or resource busy", path)
+        remove_directory(path, **options)
+
+    monkeypatch.setattr(os, "rmdir", rmdir)
+    monkeypatch.setattr(_node_removal, "_mounted", lambda: mounted)
+    for name in ("backups/acme/keys", "tenants/acme"):
+        os.makedirs(os.path.join(node.data_dir, name))
+    for name in ("backups/acme/config", "tenants/acme/state.json"):
+        with open(os.path.join(node.data_dir, name), "w", encoding="utf-8"):
+            pass
+    return mounted
+
+
+def test_where_a_disk_is_mounted_its_content_goes_and_the_rest_of_the_platform(
+    node, disks, tmp_path
+):
+    words = remove(node)
+    assert f"directory {node.data_dir}" in words
+    assert [path.name for path in tmp_path.joinpath("var/memcloud/zz").rglob("*")] == ["backups"]
+    assert not (tmp_path / "etc").exists()
+    assert not (tmp_path / "memcloud-node").exists()
+    # What stays is nothing to remove.
+    assert f"directory {node.data_dir}" not in remove(node)
+
+
+def test_a_directory_that_cannot_be_removed_is_an_error(node, disks):
+    disks.remove(f"{node.data_dir}/backups")
+    disks.add("/elsewhere/backups")
+    with pytest.raises(OSError, match="busy"):
+        remove(node)
 
 
 def test_planning_removes_nothing(node, engine, tmp_path):
