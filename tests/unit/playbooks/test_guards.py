@@ -178,7 +178,17 @@ def test_playbooks_of_one_run_may_take_different_variables(inventory: Path, tmp_
     assert asked(output) == {"node1", "node2"}
 
 
-def platform_variables(inventory: Path, **variables: object) -> None:
+def test_the_root_key_belongs_to_who_makes_it(inventory: Path) -> None:
+    """Also where the inventory says for all hosts that nodes need another user."""
+    all_variables(inventory, ansible_become=True, ansible_become_exe="/bin/false")
+    same_user = {"ANSIBLE_BECOME_ALLOW_SAME_USER": "true"}  # for tests that root runs
+    words = ("-i", inventory, "memcloud.memmachine.init_inventory")
+    code, output = controller.play(*words, **same_user)
+    assert code == 0, output
+    assert (inventory / ".secrets/root_key").exists()
+
+
+def all_variables(inventory: Path, **variables: object) -> None:
     """Lay variables over those that the inventory has for all."""
     path = inventory / "group_vars/all.yml"
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **variables}))
@@ -197,7 +207,7 @@ def test_a_node_is_not_set_up_with_what_tenants_are_refused_with(
     inventory: Path, variables: dict[str, object], said: str
 ) -> None:
     """A network that Traefik cannot read would take the edge of all tenants down."""
-    platform_variables(inventory, **variables)
+    all_variables(inventory, **variables)
     assert f"Nothing was touched. platform: {said}" in refused(
         inventory, "playbooks/setup_node.yml"
     )
@@ -205,7 +215,7 @@ def test_a_node_is_not_set_up_with_what_tenants_are_refused_with(
 
 def test_who_sets_nodes_up_needs_no_secret(inventory: Path) -> None:
     missing = "{{ lookup('ansible.builtin.file', '/nonexistent') }}"
-    platform_variables(
+    all_variables(
         inventory,
         platform_root_keys={1: missing},
         platform_backup_environment={"AWS_SECRET_ACCESS_KEY": missing},

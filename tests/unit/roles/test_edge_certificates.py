@@ -90,3 +90,29 @@ def test_the_file_that_is_missing_is_named(tmp_path: Path) -> None:
     code, output = give(tmp_path, (shown, tmp_path / "none.pem"))
     assert code != 0
     assert f"{shown} with {tmp_path}/none.pem (" in output
+
+
+def test_the_controller_needs_no_other_user_for_its_copy(tmp_path: Path) -> None:
+    """Also where the inventory says for all hosts that nodes need another user."""
+    tasks = yaml.safe_load((ROLE / "tasks/certificates.yml").read_text())
+    copy = tmp_path / "inventory/.secrets/ca.crt"
+    play = {
+        "hosts": "node1",
+        "gather_facts": False,
+        "vars": {
+            "edge_tls_mode": "local_ca",
+            "edge_ca_copy": str(copy),
+            "__edge_certificate": {"ca": "-----BEGIN CERTIFICATE-----\n"},
+        },
+        "tasks": [task for task in tasks if task["name"].startswith("Give the controller")],
+    }
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    variables = {"ansible_become": True, "ansible_become_exe": "/bin/false"}
+    (tmp_path / "inventory/group_vars").mkdir(parents=True)
+    (tmp_path / "inventory/group_vars/all.yml").write_text(yaml.safe_dump(variables))
+    (tmp_path / "inventory/nodes.yml").write_text("nodes: {hosts: {node1: }}")
+    same_user = {"ANSIBLE_BECOME_ALLOW_SAME_USER": "true"}  # for tests that root runs
+    words = ("-i", tmp_path / "inventory", tmp_path / "play.yml")
+    code, output = controller.play(*words, **same_user)
+    assert code == 0, output
+    assert "BEGIN CERTIFICATE" in copy.read_text()
