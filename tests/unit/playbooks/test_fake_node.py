@@ -23,6 +23,8 @@ ROOT_KEY = base64.b64encode(bytes(range(32))).decode()
 NODE = """#!%s
 import ast, json, sys
 program = sys.stdin.read()
+with open(%r + "/program", "w") as log:
+    log.write(program)
 line = next(line for line in program.splitlines() if line.startswith("given = json.loads("))
 given = json.loads(ast.literal_eval(line.removeprefix("given = json.loads(")[:-1]))
 arguments = given["arguments"]
@@ -75,7 +77,8 @@ class World:
 
         python = self.directory / venv / "bin/python"
         python.parent.mkdir(parents=True)
-        words = (sys.executable, prefix, str(self.directory), _node_code._MARK)
+        here = str(self.directory)
+        words = (sys.executable, here, prefix, here, _node_code._MARK)
         python.write_text(NODE % words)
         python.chmod(0o755)
 
@@ -257,6 +260,34 @@ def test_an_image_that_cannot_be_built_stops_those_that_want_it(world: World) ->
     assert "acme: no image" in output
     assert "initech: running" in output
     assert "initech: was not converged" not in output
+
+
+@pytest.mark.parametrize("by", ["deploy", "update", "restore"])
+def test_an_image_is_made_as_the_settings_of_its_node_say(world: World, by: str) -> None:
+    """They win over those of the tenant: another disk, another engine."""
+    world._python("venv2", "")
+    own = {
+        "platform_data_dir": "/srv/second/mc",
+        "platform_docker_host": "unix:///run/second.sock",
+        "platform_image_source": "pull",
+    }
+    world.entry("acme", tenant_node="node2", tenant_api_keys=[])
+    (world.directory / "inventory/host_vars/node2.yml").write_text(yaml.safe_dump(own))
+    missing = {"acme": {"missing": "0.3.9", "message": "is not on the node yet"}}
+    drifted = {"drift": ["x"], "diff": {"before": "", "after": ""}, "state": "running", "error": ""}
+    words, answers = {
+        "deploy": ((), {"tenant_plan": {"": {"missing_versions": ["0.3.9"]}, "acme": drifted}}),
+        "update": (("-e", "version=0.3.9"), {"update_plan": missing}),
+        "restore": (("-e", "version=0.3.9"), {"restore_plan": missing}),
+    }[by]
+    playbook = f"playbooks/{by}_tenant.yml"
+    _status, output = world.play(playbook, "-e", "tenant=acme", *words, **answers)
+    assert "Have the image of each MemMachine version" in output
+    assert f"{world.directory}/venv2/bin/python" in output
+    program = (world.directory / "program").read_text()
+    for value in own.values():
+        assert value in program
+    assert "/data/mc" not in program
 
 
 def test_a_restore_into_another_version_begins_with_its_image(world: World) -> None:
