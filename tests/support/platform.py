@@ -217,9 +217,14 @@ class Tenant:
         containers = {role: self.container(role) for role in ROLES}
         return {role: (c.id, c.attrs["State"]["StartedAt"]) for role, c in containers.items()}
 
+    @property
+    def labels(self) -> list[str]:
+        """What all that the engine holds of it has. Another platform may have one of its name."""
+        return [f"memcloud.platform={self.platform.name}", f"memcloud.tenant={self.name}"]
+
     def scratch_runs(self) -> bool:
         """Whether an operation has a container of its own beside the tenant's."""
-        label = [f"memcloud.tenant={self.name}", "memcloud.kind=scratch"]
+        label = [*self.labels, "memcloud.kind=scratch"]
         return bool(self.platform.docker().api.containers(filters={"label": label}))
 
     def is_held(self) -> bool:
@@ -231,7 +236,7 @@ class Tenant:
         """Containers, networks, volumes and files besides those that a tenant consists of."""
         prefix = f"{self.platform.name}-{self.name}-"
         docker = self.platform.docker()
-        mine = {"label": f"memcloud.tenant={self.name}"}
+        mine = {"label": self.labels}
         containers = {c.name for c in docker.containers.list(all=True) if c.name.startswith(prefix)}
         containers |= {c.name for c in docker.containers.list(all=True, filters=mine)}
         networks = {n.name for n in docker.networks.list() if n.name.startswith(prefix)}

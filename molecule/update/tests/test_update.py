@@ -83,8 +83,8 @@ def left_behind(tenant: Tenant) -> list[str]:
         for role in ("postgres", "neo4j")
         for suffix in suffixes
     }
-    label = {"label": f"memcloud.tenant={tenant.name}"}
-    found = {volume.name for volume in tenant.platform.docker().volumes.list(filters=label)}
+    volumes = tenant.platform.docker().volumes.list(filters={"label": tenant.labels})
+    found = {volume.name for volume in volumes}
     return sorted(found - wanted)
 
 
