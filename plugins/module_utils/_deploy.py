@@ -74,11 +74,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._rotation impo
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import Drift, diff_of
 from ansible_collections.memcloud.memmachine.plugins.module_utils._stated import accept
-from ansible_collections.memcloud.memmachine.plugins.module_utils._volumes import (
-    check_servers,
-    check_volumes,
-    recall_generation,
-)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._volumes import Volumes
 
 # Room that must be free where the engine and the platform keep their data.
 MINIMUM_FREE_BYTES = 2 * 1024**3
@@ -160,12 +156,13 @@ class TenantNode(Node):
                 result.drift += _settled(tenant, [d for d in counts_not if record.pop(d, None)])
                 tenant = in_force(tenant, record)
                 result.state = tenant["state"]
-                recall_generation(tenant, self.platform, record, mine)
+                volumes = Volumes(tenant, self.platform, record, mine)
+                volumes.recall()
                 check_not_departed(tenant, record)
                 if not record.get("operation"):
                     self._check(tenant, record, hostnames, node["root_key_checks"])
-                check_servers(tenant, self.platform, record, mine)
-                check_volumes(tenant, self.platform, record, mine)
+                volumes.check_used()
+                volumes.check_there()
                 facts = self.facts(tenant, record, slots[name])
                 desired, _contents = desired_tenant(tenant, self.platform, facts)
                 images = {c.image: self.image_id(c.image) for c in desired.containers}
@@ -365,7 +362,7 @@ class TenantNode(Node):
         result.drift += _settled(tenant, job.settled)
         accept(job.stated, self.run, self.began, job.record)
         check_not_departed(tenant, job.record)
-        recall_generation(tenant, self.platform, job.record, found)
+        job.volumes(found).recall()
         if job.record.get("operation"):
             result.drift += self._unproved(tenant, job.record, Found(), purge)
             if tenant["state"] == "deleted":
@@ -381,8 +378,9 @@ class TenantNode(Node):
             result.drift += drifts
             result.state = "deleted"
         else:
-            check_servers(tenant, self.platform, job.record, found)
-            check_volumes(tenant, self.platform, job.record, found)
+            volumes = job.volumes(found)
+            volumes.check_used()
+            volumes.check_there()
             self._check_cluster(tenant, job.record, found)
             self._deploy(job, result)
 

@@ -71,11 +71,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     Desired,
     Drift,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._volumes import (
-    check_volumes,
-    generations,
-    volumes_in_doubt,
-)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._volumes import Volumes
 
 T = TypeVar("T")
 # States in which a tenant stays until somebody wants another one.
@@ -186,8 +182,7 @@ class Job:
 
         def following() -> int:
             previous = (self.record.get("previous") or {}).get("generation") or 1
-            there = generations(self.tenant, self.found())
-            return max(self.generation, int(previous), *there) + 1
+            return max(self.generation, int(previous), *self.volumes().generations()) + 1
 
         return self.once("next generation", following)
 
@@ -356,7 +351,7 @@ class Job:
         )
         found = self.found()
         if generation in (None, self.generation):
-            check_volumes(self.tenant, self.platform, self.record, found)
+            self.volumes(found).check_there()
         drifts = converger.apply(found, images)
         gate = next(file.content for file in desired.files if file.path == self.paths.gate)
         wait_for_gate(self.platform["gate_port"], self.name, gate)
@@ -377,6 +372,10 @@ class Job:
     def found(self) -> Found:
         """What the engine holds of the tenant now."""
         return observe(self.engine, self.platform["name"], [self.name]).get(self.name, Found())
+
+    def volumes(self, found: Found | None = None) -> Volumes:
+        """What its databases are on; what the engine holds is asked for unless it is given."""
+        return Volumes(self.tenant, self.platform, self.record, found or self.found())
 
     def change_passwords(self, generation: int | None = None) -> None:
         """Give Neo4j the password that is in the tenant's files (PostgreSQL took it at its start).
@@ -499,7 +498,7 @@ class Job:
         for name in scratch.networks:
             self.engine.remove_network(name)
         kept = self._kept_volumes()
-        kept.update(volumes_in_doubt(self.tenant, self.platform, self.record, found))
+        kept.update(self.volumes(found).in_doubt())
         for name, volume in found.volumes.items():
             mine = (volume.get("Labels") or {}).get(LABEL_UID) == self.tenant["uid"]
             if mine and name not in kept:

@@ -35,10 +35,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
 from ansible_collections.memcloud.memmachine.plugins.module_utils._quota import measure_at_last
 from ansible_collections.memcloud.memmachine.plugins.module_utils._stated import accept
-from ansible_collections.memcloud.memmachine.plugins.module_utils._volumes import (
-    check_servers,
-    check_volumes,
-)
 
 # In the record: since when a tenant is stopped here because it goes on elsewhere. With the state
 # deleted it was taken off, too.
@@ -191,7 +187,7 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
         settled = operation.settled(job)
         if not settled:
             if operation.marks:
-                check_servers(job.tenant, job.platform, job.record, job.found())
+                job.volumes().check_used()
             operation.check(job)
     except BaseException:
         job.clean()
@@ -385,7 +381,7 @@ def finish(job: Job) -> None:
 
 def _start_again(job: Job, left: Mapping[str, Any]) -> None:
     """Have those servers run that ran before, as they were."""
-    check_volumes(job.tenant, job.platform, job.record, job.found())
+    job.volumes().check_there()
     stated = job.tenant
     job.stay(left.get("state"))
     try:

@@ -55,7 +55,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._update_plan i
     plan_update,
     slower,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._volumes import check_volumes
+from ansible_collections.memcloud.memmachine.plugins.module_utils._volumes import Volumes
 
 # Seconds in which the tenant has to prove itself after the servers have been started.
 PATIENCE = 90.0
@@ -168,7 +168,7 @@ class Rollback(Operation):
                 f"{previous['version']}: run rollback_tenant, which writes it",
             )
         before = {**job.record, "generation": previous["generation"]}
-        check_volumes(job.tenant, job.platform, before, job.found())
+        Volumes(job.tenant, job.platform, before, job.found()).check_there()
         cost = cost_of(job, previous)
         if cost and not job.params.get("force"):
             raise MemcloudError(f"{job.name}: {cost}. Nothing was touched: add -e force=true")

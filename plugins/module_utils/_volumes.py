@@ -29,140 +29,118 @@ _OLDER = (
 )
 
 
-def recall_generation(
-    tenant: Mapping[str, Any],
-    platform: Mapping[str, Any],
-    record: dict[str, Any],
-    found: Found,
-) -> None:
-    """Where the record of a tenant was lost, take from the engine which volumes it lives on.
+class Volumes:
+    """The volumes of a tenant's databases: which its record names, and which the engine has.
 
-    :raises MemcloudError: when several could be meant.
+    :param record: what the node remembers of the tenant; a generation of it names the volumes.
+    :param found: what the engine has of the tenant.
     """
-    if record.get("uid"):
-        return
-    numbers = sorted(generations(tenant, found))
-    if len(numbers) > 1:
-        names = [volume_of(tenant, platform, "postgres", number) for number in numbers]
-        raise MemcloudError(
-            f"{tenant['tenant']}: its record (state.json) is gone from its node, which has more "
-            f"than one state of its memories: {', '.join(names)} (and the same of neo4j). Put the "
-            "record back, or keep the volumes that its containers use (docker inspect shows them) "
-            "and remove the others (docker volume rm). Nothing was touched"
-        )
-    if numbers:
-        record["generation"] = numbers[0]
 
+    def __init__(
+        self,
+        tenant: Mapping[str, Any],
+        platform: Mapping[str, Any],
+        record: dict[str, Any],
+        found: Found,
+    ) -> None:
+        self._tenant = tenant
+        self._platform = platform
+        self._record = record
+        self._found = found
+        self._own = [name for name, volume in found.volumes.items() if self._is_own(volume)]
 
-def check_volumes(
-    tenant: Mapping[str, Any],
-    platform: Mapping[str, Any],
-    record: Mapping[str, Any],
-    found: Found,
-) -> None:
-    """Stop where the volumes of a tenant that has stored memories are not there any more.
+    def generations(self) -> set[int]:
+        """Of which generations there are volumes."""
+        matches = map(_GENERATION.search, self._own)
+        return {int(match.group(1)) if match else 1 for match in matches}
 
-    :raises MemcloudError: naming them, with the ways out.
-    """
-    if tenant["state"] == "deleted" or "proved" not in record:
-        return
-    missing = _missing(tenant, platform, record, found)
-    if missing:
-        name = tenant["tenant"]
-        others = volumes_beside(tenant, platform, record, found)
-        older = f"There are {', '.join(others)}. {_OLDER} " if others else ""
-        raise MemcloudError(
-            f"{name}: {' and '.join(missing)} {'are' if missing[1:] else 'is'} gone from its node; "
-            f"its memories were there, and a new volume would be empty. {older}Does the engine "
-            "keep its data elsewhere now (docker info)? Put it back. Otherwise restore_tenant "
-            f"-e tenant={name} -e force=true brings back the last restore point; without one, "
-            f"delete_tenant -e tenant={name} -e keep_data=false and create_tenant begin anew. "
-            "Nothing was touched"
-        )
+    def recall(self) -> None:
+        """Where the record of the tenant was lost, note in it which generation it lives on.
 
+        :raises MemcloudError: when several could be meant.
+        """
+        if self._record.get("uid"):
+            return
+        numbers = sorted(self.generations())
+        if len(numbers) > 1:
+            names = [volume_of(self._tenant, self._platform, "postgres", n) for n in numbers]
+            raise MemcloudError(
+                f"{self._tenant['tenant']}: its record (state.json) is gone from its node, which "
+                f"has more than one state of its memories: {', '.join(names)} (and the same of "
+                "neo4j). Put the record back, or keep the volumes that its containers use (docker "
+                "inspect shows them) and remove the others (docker volume rm). Nothing was touched"
+            )
+        if numbers:
+            self._record["generation"] = numbers[0]
 
-def check_servers(
-    tenant: Mapping[str, Any],
-    platform: Mapping[str, Any],
-    record: Mapping[str, Any],
-    found: Found,
-) -> None:
-    """Stop where a tenant's databases are on other volumes than its record names.
+    def check_there(self) -> None:
+        """Stop where what a tenant has stored its memories on is not there any more.
 
-    :raises MemcloudError: naming the volumes, with what to do.
-    """
-    others = _used_beside(tenant, platform, record, found)
-    if others and tenant["state"] != "deleted":
-        raise MemcloudError(
-            f"{tenant['tenant']}: its databases are on {' and '.join(others)}, and its record "
-            f"names others (generation: {int(record.get('generation') or 1)}). {_OLDER} Nothing "
-            "was touched"
-        )
+        :raises MemcloudError: naming the volumes, with the ways out.
+        """
+        if self._tenant["state"] == "deleted" or "proved" not in self._record:
+            return
+        missing = self._missing()
+        if missing:
+            name = self._tenant["tenant"]
+            others = self._beside()
+            older = f"There are {', '.join(others)}. {_OLDER} " if others else ""
+            raise MemcloudError(
+                f"{name}: {' and '.join(missing)} {'are' if missing[1:] else 'is'} gone from its "
+                "node; its memories were there, and a new volume would be empty. "
+                f"{older}Does the engine keep its data elsewhere now (docker info)? Put it back. "
+                f"Otherwise restore_tenant -e tenant={name} -e force=true brings back the last "
+                "restore point; without one, "
+                f"delete_tenant -e tenant={name} -e keep_data=false and create_tenant begin anew. "
+                "Nothing was touched"
+            )
 
+    def check_used(self) -> None:
+        """Stop where a tenant's databases are on other volumes than its record names.
 
-def volumes_in_doubt(
-    tenant: Mapping[str, Any],
-    platform: Mapping[str, Any],
-    record: Mapping[str, Any],
-    found: Found,
-) -> list[str]:
-    """The volumes that may hold a tenant's memories though its record names others.
+        :raises MemcloudError: naming the volumes, with what to do.
+        """
+        others = self._used_beside()
+        if others and self._tenant["state"] != "deleted":
+            raise MemcloudError(
+                f"{self._tenant['tenant']}: its databases are on {' and '.join(others)}, and its "
+                f"record names others (generation: {self._generation}). {_OLDER} Nothing was "
+                "touched"
+            )
 
-    Those that its databases are on while no operation is unfinished, and all where what the record
-    names is not there: it may be older than they are.
-    """
-    if _missing(tenant, platform, record, found):
-        return volumes_beside(tenant, platform, record, found)
-    return _used_beside(tenant, platform, record, found)
+    def in_doubt(self) -> list[str]:
+        """Those that may hold the tenant's memories though its record names others.
 
+        That is those that its databases are on while no operation is unfinished, and all where what
+        the record names is not there: it may be older than they are.
+        """
+        return self._beside() if self._missing() else self._used_beside()
 
-def _used_beside(
-    tenant: Mapping[str, Any],
-    platform: Mapping[str, Any],
-    record: Mapping[str, Any],
-    found: Found,
-) -> list[str]:
-    if record.get("operation"):
-        return []  # what it was at may be on the next ones
-    mounts = [m for server in found.containers.values() for m in server.get("Mounts") or ()]
-    used = {mount.get("Name") for mount in mounts}
-    return [name for name in volumes_beside(tenant, platform, record, found) if name in used]
-
-
-def _missing(
-    tenant: Mapping[str, Any],
-    platform: Mapping[str, Any],
-    record: Mapping[str, Any],
-    found: Found,
-) -> list[str]:
-    generation = int(record.get("generation") or 1)
-    names = [volume_of(tenant, platform, role, generation) for role in DATABASES]
-    return [name for name in names if name not in found.volumes]
-
-
-def volumes_beside(
-    tenant: Mapping[str, Any],
-    platform: Mapping[str, Any],
-    record: Mapping[str, Any],
-    found: Found,
-) -> list[str]:
-    """The volumes of a tenant that are not those that its record says it lives on."""
-    generation = int(record.get("generation") or 1)
-    named = {volume_of(tenant, platform, role, generation) for role in DATABASES}
-    return sorted(set(_own(tenant, found)) - named)
-
-
-def generations(tenant: Mapping[str, Any], found: Found) -> set[int]:
-    """Of which generations there are volumes of this very identity."""
-    matches = map(_GENERATION.search, _own(tenant, found))
-    return {int(match.group(1)) if match else 1 for match in matches}
-
-
-def _own(tenant: Mapping[str, Any], found: Found) -> list[str]:
-    """The names of the volumes of this very identity, without those of throw-away tenants."""
-    names = []
-    for name, volume in found.volumes.items():
+    def _is_own(self, volume: Mapping[str, Any]) -> bool:
+        """Whether it is of this very identity, and not of a throw-away tenant."""
         labels = volume.get("Labels") or {}
-        if labels.get(LABEL_UID) == tenant["uid"] and labels.get(LABEL_KIND) != SCRATCH:
-            names.append(name)
-    return names
+        return labels.get(LABEL_UID) == self._tenant["uid"] and labels.get(LABEL_KIND) != SCRATCH
+
+    @property
+    def _generation(self) -> int:
+        return int(self._record.get("generation") or 1)
+
+    def _named(self) -> list[str]:
+        """Those that the record names."""
+        generation = self._generation
+        return [volume_of(self._tenant, self._platform, role, generation) for role in DATABASES]
+
+    def _missing(self) -> list[str]:
+        """Those that the record names and the engine has not."""
+        return [name for name in self._named() if name not in self._found.volumes]
+
+    def _beside(self) -> list[str]:
+        """Those that the engine has and the record does not name."""
+        return sorted(set(self._own) - set(self._named()))
+
+    def _used_beside(self) -> list[str]:
+        if self._record.get("operation"):
+            return []  # what it was at may be on the next ones
+        servers = self._found.containers.values()
+        used = {mount.get("Name") for server in servers for mount in server.get("Mounts") or ()}
+        return [name for name in self._beside() if name in used]
