@@ -9,7 +9,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 TOP = Path(__file__).parents[2]
 DF = """#!%s
@@ -40,6 +44,25 @@ def play(*words: Path | str, cwd: Path = TOP, **environment: str) -> tuple[int, 
         check=False,
     )
     return done.returncode, done.stdout + done.stderr
+
+
+def play_tasks(
+    directory: Path,
+    tasks: Sequence[Mapping[str, Any]],
+    variables: Mapping[str, Any],
+    *words: str,
+    **environment: str,
+) -> tuple[int, str]:
+    """Return code and output of a run of some tasks, as of a role, on this machine."""
+    play_of_them = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars": {"ansible_python_interpreter": sys.executable, **variables},
+        "tasks": tasks,
+    }
+    (directory / "play.yml").write_text(yaml.safe_dump([play_of_them]))
+    return play("-i", "localhost,", directory / "play.yml", *words, **environment)
 
 
 def path_with_df(directory: Path, free: dict[str, tuple[int, str]]) -> str:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -41,18 +40,8 @@ def test_the_demo_model_stays_for_memories_that_are_of_it(
     for tenant in tenants:
         (tmp_path / "tenants" / tenant).mkdir(parents=True)
         state.write_tenant(tenant, RECORDS[tenant])
-    play = {
-        "hosts": "localhost",
-        "connection": "local",
-        "gather_facts": False,
-        "vars": {
-            "ansible_python_interpreter": sys.executable,
-            "demo_model_enabled": False,
-            "demo_model_data_dir": str(tmp_path),
-        },
-        "tasks": yaml.safe_load(TASKS.read_text())[:2],
-    }
-    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
-    code, output = controller.play("-i", "localhost,", tmp_path / "play.yml")
+    tasks = yaml.safe_load(TASKS.read_text())[:2]
+    variables = {"demo_model_enabled": False, "demo_model_data_dir": str(tmp_path)}
+    code, output = controller.play_tasks(tmp_path, tasks, variables)
     assert code == 0, output
     assert said in " ".join(output.split())

@@ -19,22 +19,14 @@ def give(there: Path, *pairs: tuple[Path, Path]) -> tuple[int, str]:
     tasks = yaml.safe_load((ROLE / "tasks/certificates.yml").read_text())
     variables: dict[str, Any] = yaml.safe_load((ROLE / "vars/main.yml").read_text())
     variables |= {
-        "ansible_python_interpreter": sys.executable,
         "edge_python": sys.executable,
         "edge_tls_mode": "files",
         "edge_tls_certificates": [{"certificate": str(c), "key": str(k)} for c, k in pairs],
         "_edge_home": str(there),
     }
-    play = {
-        "hosts": "localhost",
-        "connection": "local",
-        "gather_facts": False,
-        "vars": variables,
-        "tasks": [task for task in tasks if task["name"].endswith("certificates of the platform")],
-    }
+    given = [task for task in tasks if task["name"].endswith("certificates of the platform")]
     (there / "certs").mkdir(exist_ok=True)
-    (there / "play.yml").write_text(yaml.safe_dump([play]))
-    code, output = controller.play("-i", "localhost,", there / "play.yml")
+    code, output = controller.play_tasks(there, given, variables)
     return code, " ".join(output.split())
 
 

@@ -116,22 +116,14 @@ def test_units_that_an_earlier_run_wrote_are_seen_to(
     program.write_text(SYSTEMCTL.format(there=tmp_path))
     program.chmod(0o755)
     tasks = yaml.safe_load((ROLE / "tasks/node.yml").read_text())
-    play = {
-        "hosts": "localhost",
-        "connection": "local",
-        "gather_facts": False,
-        "vars": {
-            "ansible_python_interpreter": sys.executable,
-            "docker_node_platform": "mc",
-            "__docker_node_found": {"init": "systemd"},
-            "__docker_node_services": {"changed": written},
-        },
-        "tasks": [task for task in tasks if "ansible.builtin.systemd_service" in task],
+    mine = [task for task in tasks if "ansible.builtin.systemd_service" in task]
+    variables = {
+        "docker_node_platform": "mc",
+        "__docker_node_found": {"init": "systemd"},
+        "__docker_node_services": {"changed": written},
     }
-    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
     path = f"{program.parent}:{os.environ['PATH']}"
-    words = ("-i", "localhost,", tmp_path / "play.yml", *check)
-    code, output = controller.play(*words, PATH=path)
+    code, output = controller.play_tasks(tmp_path, mine, variables, *check, PATH=path)
     assert code == 0, output
     log = tmp_path / "asked"
     asked = log.read_text().splitlines() if log.exists() else []
