@@ -32,6 +32,13 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._inspect impor
 CONFIGURATION = "/etc/memcloud"
 # Engine 20.10, the oldest one that this collection is tested with.
 OLDEST_API = "1.41"
+# What an engine says of itself that cannot carry tenants. Their files belong to fixed users of the
+# node, and its firewall has to see their networks.
+_UNFIT = {
+    "name=rootless": "runs without root (rootless mode)",
+    "name=userns": "maps the users of containers to other ones (userns-remap)",
+}
+_SNAP = "/var/snap/"
 _GIB = 1024**3
 _TIMEOUT = 60.0
 # Fixed uids of the edge, the gate and the demo model provider.
@@ -61,6 +68,7 @@ class EngineFacts:
     api_version: str
     min_api_version: str
     root_dir: str
+    security_options: tuple[str, ...] = ()
 
 
 # -- the engine ---------------------------------------------------------------------------------
@@ -106,15 +114,26 @@ def engine_facts(docker_host: str) -> EngineFacts | None:
         api_version=version.get("ApiVersion", ""),
         min_api_version=version.get("MinAPIVersion", ""),
         root_dir=info.get("DockerRootDir", ""),
+        security_options=tuple(info.get("SecurityOptions") or ()),
     )
 
 
 def check_engine(node: str, engine: EngineFacts) -> None:
-    """Stop when the engine is too old."""
+    """Stop when the engine is too old, or cannot carry tenants as it is set up."""
     if _numbers(engine.api_version) < _numbers(OLDEST_API):
         raise NodeError(
             f"{node}: Docker Engine {engine.version} speaks API {engine.api_version}; this "
             f"collection needs {OLDEST_API} (Docker Engine 20.10) or newer: upgrade the engine"
+        )
+    names = {option.partition(",")[0] for option in engine.security_options}
+    unfit = [words for name, words in _UNFIT.items() if name in names]
+    if engine.root_dir.startswith(_SNAP):
+        unfit.append("is a snap, which does not see the directories of tenants")
+    if unfit:
+        raise NodeError(
+            f"{node}: its Docker Engine {' and '.join(unfit)}, and cannot carry tenants. Nothing "
+            "was touched. Install Docker's or Debian's package of it, run by root with the users "
+            "as they are, or name the socket of such an engine (platform_docker_host)"
         )
 
 

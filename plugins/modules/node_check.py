@@ -80,7 +80,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 engine:
-  description: Version, API versions and data directory of the engine; null when none answers.
+  description: Version, API versions, data directory and security options of the engine; null when none answers.
   type: dict
   returned: success
 init:

@@ -75,6 +75,26 @@ def test_engine_must_be_new_enough(api, works):
             check_engine("node1", facts)
 
 
+@pytest.mark.parametrize(
+    ("options", "root", "words"),
+    [
+        (("name=seccomp,profile=builtin", "name=rootless"), "/home/ada/docker", "rootless"),
+        (("name=userns",), "/srv/docker/100000.100000", "userns-remap"),
+        ((), "/var/snap/docker/common/var-lib-docker", "is a snap"),
+    ],
+)
+def test_an_engine_that_cannot_carry_tenants(options, root, words):
+    with pytest.raises(
+        NodeError, match=f"node1: its Docker Engine .*{words}.* Nothing was touched"
+    ):
+        check_engine("node1", EngineFacts("29.0", "1.52", "1.44", root, options))
+
+
+def test_an_engine_with_the_usual_options():
+    options = ("name=apparmor", "name=seccomp,profile=builtin", "name=cgroupns")
+    check_engine("node1", EngineFacts("29.0", "1.52", "1.44", "/var/lib/docker", options))
+
+
 def test_full_disk_is_named_with_its_figure(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=int(1.5 * GIB))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
