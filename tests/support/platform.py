@@ -237,7 +237,9 @@ class Tenant:
         prefix = f"{self.platform.name}-{self.name}-"
         docker = self.platform.docker()
         mine = {"label": self.labels}
-        containers = {c.name for c in docker.containers.list(all=True) if c.name.startswith(prefix)}
+        # Those of others may go while they are looked at.
+        named = {"name": f"^{prefix}"}
+        containers = {c.name for c in docker.containers.list(all=True, filters=named)}
         containers |= {c.name for c in docker.containers.list(all=True, filters=mine)}
         networks = {n.name for n in docker.networks.list() if n.name.startswith(prefix)}
         networks |= {n.name for n in docker.networks.list(filters=mine)}
