@@ -19,6 +19,7 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation impo
     Answer,
     facts_of,
 )
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._keys import answer_path
 
 
 class ActionModule(ControllerAction):
@@ -40,7 +41,7 @@ class ActionModule(ControllerAction):
                 raise
         else:
             keys_dir = controller.keys_dir(platform)
-            path = path or os.path.join(keys_dir, name + ".json")
+            path = path or answer_path(keys_dir, name)
             facts = facts_of(tenant, str(arguments.get("state") or tenant.state))
             facts["ca_file"] = _ca_file(tenant, platform, keys_dir)
         answer = Answer(name, path, str(arguments.get("key_file") or ""))

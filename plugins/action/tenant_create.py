@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,6 +33,7 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation impo
     Wish,
     create,
 )
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._keys import answer_path
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._placement import Need
 
 _TEXTS = ("tier", "hostname", "version", "node", "owner", "api_key_sha256")
@@ -124,7 +124,7 @@ class ActionModule(ControllerAction):
         )
 
     def _answer(self, tenant: str, controller: Controller, platform: Platform) -> Answer:
-        usual = os.path.join(controller.keys_dir(platform), tenant + ".json")
+        usual = answer_path(controller.keys_dir(platform), tenant)
         path, key_file = self.path("result_file"), self.path("key_file")
         lost = controller.key_is_lost(platform, self._task.args)
         told = self._task.args.get("expose_key")

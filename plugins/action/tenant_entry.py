@@ -23,6 +23,7 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_ac
     ControllerAction,
 )
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import Answer
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._keys import answer_path
 
 
 class ActionModule(ControllerAction):
@@ -58,8 +59,8 @@ class ActionModule(ControllerAction):
     ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
         """The variables to write by tenant; and in words, whose state stays what it is."""
         variables = dict(self._task.args.get("variables") or {})
-        for name in names[:1]:
-            reject_bare(name, variables)
+        if names:
+            reject_bare(names[0], variables)
         wanted = variables.get("tenant_state")
         kept: dict[str, str] = {}
         if wanted not in (None, "deleted"):
@@ -98,7 +99,7 @@ class ActionModule(ControllerAction):
         """A deleted tenant's key opens nothing any more and is not kept."""
         variables = self._variables[name]
         gone = self._task.args.get("state") == "absent"
-        answer = Answer(name, os.path.join(keys_dir, name + ".json"))
+        answer = Answer(name, answer_path(keys_dir, name))
         if not os.path.exists(answer.path):
             return
         if gone or variables.get("tenant_state") == "deleted":

@@ -31,8 +31,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._reservation i
     volume_bytes,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import (
-    LATEST,
     Repository,
+    newest,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restore_point import (
     DUMP,
@@ -123,15 +123,16 @@ def check_not_anew(job: Job) -> None:
     if job.record.get("restore_point") or job.record.get("restored"):
         return
     repository = repository_of(job)
-    if not repository.points():
+    points = repository.points()
+    if not points:
         return
-    newest = str(repository.point(LATEST)["taken"])
+    taken = str(newest(points)["taken"])
     # One of a killed run is younger than the tenant.
-    if moment_of(newest) >= moment_of(str(job.record["created"])):
+    if moment_of(taken) >= moment_of(str(job.record["created"])):
         return
     raise MemcloudError(
         f"{job.name}: was made anew on this node at {job.record['created']}, and {repository.url} "
-        f"has restore points of before, the latest one of {newest[:19]}Z. None is taken by a "
+        f"has restore points of before, the latest one of {taken[:19]}Z. None is taken by a "
         f"schedule until its memories are back: restore_tenant -e tenant={job.name}. Where what it "
         f"has now is what counts, backup_tenant -e tenant={job.name} takes the first one"
     )

@@ -101,6 +101,12 @@ class Damaged(RepositoryError):
     """What it holds is not what was stored there."""
 
 
+def newest(points: list[dict[str, Any]]) -> dict[str, Any]:
+    """The newest one of some restore points, oldest first; not one that a wrong clock dated."""
+    past = [point for point in points if not is_of_the_future(str(point["taken"]))]
+    return (past or points)[-1]
+
+
 class Repository:
     """One tenant's repository.
 
@@ -209,8 +215,7 @@ class Repository:
         """
         points = self.points()
         if wanted == LATEST and points:
-            past = [point for point in points if not is_of_the_future(str(point["taken"]))]
-            return (past or points)[-1]
+            return newest(points)
         found = [p for p in points if len(wanted) >= 4 and wanted.startswith(p["id"])]
         found = found or [p for p in points if len(wanted) >= 4 and p["id"].startswith(wanted)]
         if len(found) == 1:

@@ -59,7 +59,7 @@ class KeyChange:
     ends: str = ""
 
 
-def answer_path(keys_dir: str, tenant: str, key_name: str) -> str:
+def answer_path(keys_dir: str, tenant: str, key_name: str = DEFAULT_NAME) -> str:
     """Where the answer about a tenant's key is, unless it was told another place."""
     name = tenant if key_name == DEFAULT_NAME else f"{tenant}.{key_name}"
     return os.path.join(keys_dir, name + ".json")
