@@ -42,6 +42,11 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._object_versio
 
 _REPORTS = ".reports"
 _NODE = "node"
+_OTHER_BUCKETS = ("gs:", "azure:", "b2:", "swift:")
+_NOT_LOOKED = (
+    "a bucket may keep what was deleted for a time (soft delete, which Google has on for seven "
+    "days; versions), and only in S3 is that looked at and removed: see the bucket's settings"
+)
 
 
 class ActionModule(ControllerAction):
@@ -166,9 +171,11 @@ def _add_other_nodes(
 
 def _remove_versions(report: dict[str, Any], tenant: str, access: dict[str, Any]) -> Outcome:
     """What a bucket with versioning still has of restore points goes, unless it is locked."""
+    thing = {"kind": "object versions", "name": access["url"]}
+    if access["url"].startswith(_OTHER_BUCKETS):
+        report["unknown"].append({**thing, "why": _NOT_LOOKED})
     if not is_s3(access["url"]):
         return Outcome()
-    thing = {"kind": "object versions", "name": access["url"]}
     try:
         outcome = ObjectVersions(tenant, access).remove()
     except NotAllowed as error:

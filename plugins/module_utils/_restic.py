@@ -61,6 +61,7 @@ _FORBIDDEN = (
     "(403)",
     "permission denied",
     "retention",
+    "invalid_grant",  # Google's, of a key that it does not know
 )
 # How places say that an object has to stay for a time.
 _LOCKS = ("retention", "object lock", "legal hold")

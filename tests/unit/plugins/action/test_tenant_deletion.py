@@ -1,7 +1,9 @@
 # Copyright: (c) 2026, memcloud contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A purge of off-site restore points, with the real restic and an S3 server that enforces locks."""
+"""A purge of off-site restore points, with the real restic, an S3 server that enforces locks, and
+an emulator of Google's storage.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,7 @@ from ansible_collections.memcloud.memmachine.plugins.action import tenant_deleti
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inputs import backup_access
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import Repository
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import Controller
+from support.google_storage import google_storage
 from support.storage import BUCKET, LOCKED_BUCKET, VERSIONED_BUCKET, Storage, storage
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -44,21 +47,16 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
 
 
 class Purge:
-    """acme has a restore point in a bucket, and is purged."""
+    """acme has a restore point off-site, and is purged."""
 
-    def __init__(self, directory: Path, s3: Storage, bucket: str, **changes: Any) -> None:
-        settings = {
-            "platform_root_keys": {"1": ROOT_KEY},
-            "platform_domain": "example.com",
-            **s3.variables_for(bucket),
-            **changes,
-        }
+    def __init__(self, directory: Path, **settings: Any) -> None:
+        settings.update(platform_root_keys={"1": ROOT_KEY}, platform_domain="example.com")
         inventory = write_inventory(
             directory / "inventory",
             group_vars__all_DOT_yml=json.dumps(settings),
             host_vars__acme_DOT_yml=ENTRY,
         )
-        self.s3, self.bucket, self.directory = s3, bucket, directory
+        self.directory = directory
         self.runner = Run(inventory)
         self._store()
 
@@ -78,12 +76,20 @@ class Purge:
         report = {**REPORT, "found": [], "gone": [], "left": []}
         return self.runner.act(tenant_deletion, "acme", report=report)
 
+    def text(self, result: dict[str, Any]) -> str:
+        return Path(result["report_file"]).with_suffix(".txt").read_text()
+
+
+class S3Purge(Purge):
+    """Its restore point is in a bucket of the S3 server."""
+
+    def __init__(self, directory: Path, s3: Storage, bucket: str, **changes: Any) -> None:
+        super().__init__(directory, **{**s3.variables_for(bucket), **changes})
+        self.s3, self.bucket = s3, bucket
+
     def stored(self, kind: str = "Versions") -> list[str]:
         found = self.s3.client(self.s3.pruner).list_object_versions(Bucket=self.bucket)
         return [entry["Key"] for entry in found.get(kind) or ()]
-
-    def text(self, result: dict[str, Any]) -> str:
-        return Path(result["report_file"]).with_suffix(".txt").read_text()
 
 
 def kinds(things: list[dict[str, Any]]) -> list[str]:
@@ -124,7 +130,7 @@ def test_the_text_does_not_take_the_place_of_the_report(inventory: Path, tmp_pat
 
 
 def test_without_versions_the_report_is_as_ever(tmp_path: Path, s3: Storage) -> None:
-    purge = Purge(tmp_path, s3, BUCKET)
+    purge = S3Purge(tmp_path, s3, BUCKET)
     result = purge.run()
     report = result["report"]
     assert kinds(report["gone"]) == ["restore points"]
@@ -135,7 +141,7 @@ def test_without_versions_the_report_is_as_ever(tmp_path: Path, s3: Storage) -> 
 
 
 def test_versions_without_a_lock_are_gone_for_good(tmp_path: Path, s3: Storage) -> None:
-    purge = Purge(tmp_path, s3, VERSIONED_BUCKET)
+    purge = S3Purge(tmp_path, s3, VERSIONED_BUCKET)
     assert purge.stored()
     report = purge.run()["report"]
     assert purge.stored() == purge.stored("DeleteMarkers") == []
@@ -148,7 +154,7 @@ def test_versions_without_a_lock_are_gone_for_good(tmp_path: Path, s3: Storage) 
 
 
 def test_what_is_locked_is_in_the_report_and_is_no_failure(tmp_path: Path, s3: Storage) -> None:
-    purge = Purge(tmp_path, s3, LOCKED_BUCKET)
+    purge = S3Purge(tmp_path, s3, LOCKED_BUCKET)
     before = purge.stored()
     result = purge.run()
     assert not result.get("failed")
@@ -167,7 +173,7 @@ def test_what_is_locked_is_in_the_report_and_is_no_failure(tmp_path: Path, s3: S
 
 
 def test_it_is_said_when_versions_cannot_be_seen(tmp_path: Path, s3: Storage) -> None:
-    purge = Purge(tmp_path, s3, VERSIONED_BUCKET, platform_backup_prune_environment=s3.blind)
+    purge = S3Purge(tmp_path, s3, VERSIONED_BUCKET, platform_backup_prune_environment=s3.blind)
     key = purge.stored()[0]
     result = purge.run()
     assert not result.get("failed")
@@ -177,10 +183,28 @@ def test_it_is_said_when_versions_cannot_be_seen(tmp_path: Path, s3: Storage) ->
     assert key in purge.stored()
 
 
+def test_nobody_looks_what_google_keeps_of_it(tmp_path: Path) -> None:
+    with google_storage(tmp_path) as google:
+        key = {"GOOGLE_APPLICATION_CREDENTIALS": google.key, **google.environment}
+        purge = Purge(
+            tmp_path,
+            platform_backup_repository=google.url,
+            platform_backup_environment=key,
+        )
+        result = purge.run()
+    assert not result.get("failed")
+    report = result["report"]
+    assert kinds(report["gone"]) == ["restore points"]
+    (unknown,) = report["unknown"]
+    assert unknown["name"] == f"{google.url}/acme-01234567"
+    assert "soft delete" in unknown["why"]
+    assert "Not known" in purge.text(result)
+
+
 def test_a_bucket_that_cannot_be_asked_is_a_failure(
     tmp_path: Path, s3: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    purge = Purge(tmp_path, s3, LOCKED_BUCKET)
+    purge = S3Purge(tmp_path, s3, LOCKED_BUCKET)
     monkeypatch.setitem(sys.modules, "botocore.exceptions", None)
     result = purge.run()
     assert result["failed"]
@@ -194,7 +218,7 @@ def test_credentials_that_may_not_remove_are_a_failure(
 ) -> None:
     nobody = {"AWS_ACCESS_KEY_ID": "AKIANOBODY", "AWS_SECRET_ACCESS_KEY": "nothing"}
     credentials = s3.node if allowed != "nothing" else nobody
-    purge = Purge(tmp_path, s3, BUCKET, platform_backup_prune_environment=credentials)
+    purge = S3Purge(tmp_path, s3, BUCKET, platform_backup_prune_environment=credentials)
     before = purge.stored()
     result = purge.run()
     assert result["failed"]

@@ -1,4 +1,4 @@
-"""Places of restore points: with the real restic and ssh, and an SFTP server."""
+"""Places of restore points: with the real restic and ssh, an SFTP server and an emulator."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._storage_place
     Place,
     can_be_opened,
 )
+from cryptography.hazmat.primitives.asymmetric import rsa
+from support.google_storage import GoogleStorage, google_storage, service_account
 from support.sftp import Sftp, sftp
 
 _OPTIONS = "ssh -o BatchMode=yes -o ConnectTimeout=20 -o ServerAliveInterval=30"
@@ -30,7 +32,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sftp]:
         yield running
 
 
-def repository(server: Sftp, scratch: Path, **environment: str) -> Repository:
+@pytest.fixture(scope="module")
+def google(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoogleStorage]:
+    with google_storage(tmp_path_factory.mktemp("google")) as running:
+        yield running
+
+
+def repository(server: Sftp | GoogleStorage, scratch: Path, **environment: str) -> Repository:
     access = {
         "url": server.url + "/acme-01234567",
         "passwords": ["one"],
@@ -39,14 +47,11 @@ def repository(server: Sftp, scratch: Path, **environment: str) -> Repository:
     return Repository("acme", access, str(scratch))
 
 
-def test_restore_points_over_sftp(server: Sftp, tmp_path: Path) -> None:
-    point, scratch, target = tmp_path / "point", tmp_path / "scratch", tmp_path / "target"
+def stores_and_gives_back(place: Repository, directory: Path) -> None:
+    """All that is done with restore points, from the first one to the last."""
+    point, target = directory / "point", directory / "target"
     point.mkdir()
-    scratch.mkdir()
     (point / "manifest.json").write_text("{}")
-    place = repository(
-        server, scratch, SSH_PRIVATE_KEY=server.key, SSH_KNOWN_HOSTS=server.known_hosts
-    )
     with pytest.raises(NoRepository):
         place.open()
     place.ensure()
@@ -55,11 +60,33 @@ def test_restore_points_over_sftp(server: Sftp, tmp_path: Path) -> None:
     place.check("100%")
     place.restore(stored["id"], str(target))
     assert (target / "manifest.json").read_text() == "{}"
-    assert (server.folder / "restore-points/acme-01234567/config").is_file()
     place.forget([stored["id"]])
     assert place.points() == []
+
+
+def test_restore_points_over_sftp(server: Sftp, tmp_path: Path) -> None:
+    keys = {"SSH_PRIVATE_KEY": server.key, "SSH_KNOWN_HOSTS": server.known_hosts}
+    stores_and_gives_back(repository(server, tmp_path, **keys), tmp_path)
+    assert (server.folder / "restore-points/acme-01234567/config").is_file()
     for name in ("ssh_key", "known_hosts"):
-        assert stat.S_IMODE((scratch / name).stat().st_mode) == 0o600
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+def test_restore_points_at_google(google: GoogleStorage, tmp_path: Path) -> None:
+    environment = {"GOOGLE_APPLICATION_CREDENTIALS": google.key, **google.environment}
+    place = repository(google, tmp_path, **environment)
+    stores_and_gives_back(place, tmp_path)
+    assert place.remove() == [
+        f"an empty repository (its configuration and key, no data) in {place.url}"
+    ]
+    assert stat.S_IMODE((tmp_path / "google.json").stat().st_mode) == 0o600
+
+
+def test_google_refuses_the_key_of_another(google: GoogleStorage, tmp_path: Path) -> None:
+    other = service_account(rsa.generate_private_key(public_exponent=65537, key_size=2048))
+    environment = {"GOOGLE_APPLICATION_CREDENTIALS": other, **google.environment}
+    with pytest.raises(Refused, match="Invalid JWT Signature"):
+        repository(google, tmp_path, **environment).open()
 
 
 def test_an_unknown_host_key_is_refused_with_what_to_do(server: Sftp, tmp_path: Path) -> None:
