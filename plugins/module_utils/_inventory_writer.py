@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._entries import (
-    EXTENSIONS,
     VAULT,
     Entry,
     find_entries,
@@ -36,7 +35,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._files import 
 )
 
 ANY, NEW, EXISTING = "any", "new", "existing"
-EXPECTATIONS = (ANY, NEW, EXISTING)
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*\Z")
 # What YAML 1.1, which Ansible reads, takes for something else than text.
@@ -436,8 +434,6 @@ def _for_yaml(value: Any) -> Any:
 __all__ = [
     "ANY",
     "EXISTING",
-    "EXPECTATIONS",
-    "EXTENSIONS",
     "NEW",
     "Change",
     "EntryExistsError",

@@ -240,8 +240,6 @@ def tenant_configuration(
     neo4j_host: str,
     model: Mapping[str, Any],
     secrets: Mapping[str, str],
-    memory: Mapping[str, Any] | None = None,
-    logging: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the configuration of a tenant.
 
@@ -267,8 +265,6 @@ def tenant_configuration(
             "dimensions": model["embedder_dimensions"],
         },
         "language_model": {**provider, "model": model["language_model"]},
-        "memory": memory or {},
-        "logging": logging or {},
     }
     return render(Description.from_dict(description))
 

@@ -63,11 +63,6 @@ def addresses_of(pool: str, slot: int) -> Addresses:
     )
 
 
-def node_address(pool: str) -> str:
-    """The address at which tenants reach the node itself."""
-    return str(ipaddress.IPv4Network(pool).network_address + 1)
-
-
 def images_for(images: Mapping[str, Any], version: str) -> dict[str, str]:
     """The ids of the images, by kind, with which a node would run a server version.
 

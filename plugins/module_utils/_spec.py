@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
@@ -266,10 +266,6 @@ class Drift:
         if self.before or self.after:
             text += " ({} -> {})".format(self.before or "nothing", self.after or "nothing")
         return text
-
-    def as_dict(self) -> dict[str, str]:
-        """Plain data for a module's result."""
-        return asdict(self)
 
 
 def diff_of(drifts: list[Drift]) -> dict[str, str]:

@@ -66,7 +66,6 @@ __all__ = [
     "VariableError",
     "check_fleet",
     "check_name",
-    "parse_all",
     "parse_platform",
     "parse_tenant",
 ]
@@ -159,24 +158,6 @@ def parse_tenant(
         model=_tenant_model(reader, platform),
         endpoint=platform.endpoint(hostname),
     )
-
-
-def parse_all(
-    variables: Mapping[str, Mapping[str, Any]],
-    platform: Platform,
-    *,
-    nodes: Collection[str] | None = None,
-    reserved: Collection[str] = (),
-) -> tuple[list[Tenant], list[VariableError]]:
-    """Every tenant that can be used, and one error for every tenant that cannot."""
-    tenants: list[Tenant] = []
-    errors: list[VariableError] = []
-    for name, values in variables.items():
-        try:
-            tenants.append(parse_tenant(name, values, platform, nodes=nodes, reserved=reserved))
-        except VariableError as error:
-            errors.append(error)
-    return tenants, errors + check_fleet(tenants)
 
 
 def check_fleet(tenants: Iterable[Tenant]) -> list[VariableError]:

@@ -43,10 +43,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._restore_point
     count_differences,
     total,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
-    SCRATCH,
-    Desired,
-)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import SCRATCH
 from ansible_collections.memcloud.memmachine.plugins.module_utils._stores import (
     BEING_DELETED,
     Session,
@@ -195,11 +192,6 @@ class StandIn:
         )
         os.makedirs(inner, mode=0o711, exist_ok=True)
         os.chmod(job.work, 0o711)
-
-    @property
-    def desired(self) -> Desired:
-        """What it consists of."""
-        return self._desired
 
     def load(self, files: str) -> dict[str, dict[str, dict[str, Any]]]:
         """Make its servers, without starting them, and load the data; what it counts."""
