@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
-from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import Edge
 
 PAGE = 500
 _READ_SECONDS = 60.0
@@ -39,24 +38,15 @@ class MemoryServer:
     """One MemMachine server.
 
     :param tenant: whose server it is, for errors.
-    :param address: ``host:port`` of the server itself on its node; used when ``edge`` is None.
-    :param edge: the node's edge, to go through it with ``key``.
+    :param address: ``host:port`` of the server itself on its node.
     """
 
-    def __init__(
-        self, tenant: str, address: str = "", edge: Edge | None = None, key: str = ""
-    ) -> None:
+    def __init__(self, tenant: str, address: str) -> None:
         self._tenant = tenant
         self._address = address
-        self._edge = edge
-        self._key = key
         self._connection: http.client.HTTPConnection | None = None
 
     # -- projects -----------------------------------------------------------------------------
-
-    def version(self) -> str:
-        """The server's own version."""
-        return str(self._call("GET", "/health", None).get("version") or "")
 
     def projects(self) -> list[Project]:
         """Every project that the server knows, sorted."""
@@ -264,9 +254,6 @@ class MemoryServer:
 
     def _request(self, method: str, path: str, body: Any, timeout: float) -> Any:
         headers = {"Content-Type": "application/json"}
-        if self._edge is not None:
-            headers["Host"] = self._edge.hostname
-            headers["Authorization"] = f"Bearer {self._key}"
         payload = None if body is None else json.dumps(body).encode()
         try:
             connection = self._connect(timeout)
@@ -289,10 +276,7 @@ class MemoryServer:
 
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
         if self._connection is None:
-            if self._edge is not None:
-                self._connection = self._edge.connect(timeout)
-            else:
-                self._connection = http.client.HTTPConnection(self._address, timeout=timeout)
+            self._connection = http.client.HTTPConnection(self._address, timeout=timeout)
         self._connection.timeout = timeout
         if self._connection.sock is not None:
             self._connection.sock.settimeout(timeout)

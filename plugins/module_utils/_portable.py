@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -69,7 +69,6 @@ def export_memories(
     deleted: Iterable[Project] = (),
     pending: frozenset[str] = frozenset(),
     more_sets: Iterable[str] = (),
-    said: Callable[[str], None] = lambda words: None,
 ) -> list[dict[str, Any]]:
     """Write every memory of every project as a line; what was written, by project.
 
@@ -103,7 +102,6 @@ def export_memories(
         for memory in _semantic(server, project, sorted(scopes), seen_sets):
             _write(stream, memory)
             semantic += 1
-        said(f"{org}/{project[1]}: {episodes} memories, {semantic} semantic")
         told.append(
             {
                 "org": org,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,7 +90,6 @@ def import_memories(
     *,
     size: int = BATCH,
     settle: float = SETTLE_SECONDS,
-    said: Callable[[str], None] = lambda words: None,
 ) -> dict[str, int]:
     """Store what the lines of a file say, and what the server does not have yet.
 
@@ -106,7 +105,6 @@ def import_memories(
         stream.seek(cursor.position)
         for batch in batches(stream, size):
             run.store(batch)
-            said(f"{batch.project[0]}/{batch.project[1]}: {cursor.added} stored")
     return {"added": cursor.added, "present": cursor.present}
 
 

@@ -25,7 +25,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._backup import
     Held,
     server_versions,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import APP_PORT
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
     remove_stale,
@@ -68,6 +67,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._update_data i
     StillWorking,
     database_up,
     reload_data,
+    server_of,
     sql,
     write_memories,
 )
@@ -78,11 +78,6 @@ _LIVE = 3
 _HELD_SECONDS = 60.0
 # Where archives stay on a node, in the tenant's own directory: a purge takes them along.
 EXPORTS = "exports"
-
-
-def server_of(job: Job) -> MemoryServer:
-    """The tenant's server, past edge and gate: their limits are for its clients."""
-    return MemoryServer(job.name, f"{job.address('app')}:{APP_PORT}")
 
 
 @contextlib.contextmanager

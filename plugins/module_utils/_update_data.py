@@ -57,6 +57,11 @@ class StillWorking(MemcloudError):
     """Semantic memory did not rest while memories were exported."""
 
 
+def server_of(job: Job) -> MemoryServer:
+    """The tenant's server, past edge and gate: their limits are for its clients."""
+    return MemoryServer(job.name, f"{job.address('app')}:{APP_PORT}")
+
+
 def sql(job: Job, query: str) -> str:
     """What the tenant's PostgreSQL answers to its administrator."""
     command = _AS_ADMIN + 'psql -U postgres -d memmachine -v ON_ERROR_STOP=1 -Atc "$1"'
@@ -122,7 +127,7 @@ def restore_dump(job: Job, trial: Mapping[str, Any]) -> None:
 def reload_data(job: Job, trial: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Carry the memories from the old server into a new one with empty databases; what moved."""
     path = os.path.join(job.work, "memories.ndjson")
-    server = MemoryServer(job.name, address=f"{job.address('app')}:{APP_PORT}")
+    server = server_of(job)
     with job.step("export"):
         # Requests that were under way when the others began to wait have ended then.
         job.drain()
