@@ -13,6 +13,8 @@ author: memcloud contributors (@memcloud)
 description:
   - Calls M(memcloud.memmachine.tenant_converge) once for the given tenants of a node.
   - Passwords are derived here, on the controller, and travel to the node as a censored argument.
+extends_documentation_fragment:
+  - memcloud.memmachine.tenants.comparison
 options:
   tenants:
     description: Names of the tenants to converge.
@@ -24,24 +26,6 @@ options:
       M(memcloud.memmachine.fleet_inputs).
     type: dict
     required: true
-  purge:
-    description: Whether deleted tenants lose their volumes and records too.
-    type: bool
-    default: false
-  settle:
-    description:
-      - Whether what the node decided since counts no longer, that is, that it put a tenant to sleep
-        or that a request woke it. What the entry says is brought about.
-    type: bool
-    default: false
-  elsewhere:
-    description:
-      - What becomes of the tenants on the node that they are on, when this is another one. Only what
-        they left here counts then, and tenants that left nothing are passed over.
-      - C(lives) spares restore points in a folder that several nodes may share, C(purged) does not.
-    type: str
-    choices: ["", lives, purged]
-    default: ""
 attributes:
   check_mode:
     description: Not supported; the plan says what would change.

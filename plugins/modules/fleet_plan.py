@@ -13,34 +13,18 @@ author: memcloud contributors (@memcloud)
 description:
   - Calls M(memcloud.memmachine.tenant_plan) once for all tenants of a node and prints what differs.
   - A node that cannot be reached becomes an error of each of its tenants.
+extends_documentation_fragment:
+  - memcloud.memmachine.tenants.comparison
 options:
   batch:
     description: The tenants of one node, an item of the C(batches) of
       M(memcloud.memmachine.fleet_inputs).
     type: dict
     required: true
-  purge:
-    description: Whether deleted tenants lose their volumes and records too.
-    type: bool
-    default: false
   quiet:
     description: Print nothing; the differences are in the result.
     type: bool
     default: false
-  settle:
-    description:
-      - Whether what the node decided since counts no longer, that is, that it put a tenant to sleep
-        or that a request woke it. What the entry says is brought about.
-    type: bool
-    default: false
-  elsewhere:
-    description:
-      - What becomes of the tenants on the node that they are on, when this is another one. Only what
-        they left here counts then, and tenants that left nothing are passed over.
-      - C(lives) spares restore points in a folder that several nodes may share, C(purged) does not.
-    type: str
-    choices: ["", lives, purged]
-    default: ""
 attributes:
   check_mode:
     description: It never changes anything.

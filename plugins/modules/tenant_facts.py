@@ -13,15 +13,8 @@ author: memcloud contributors (@memcloud)
 description:
   - Reads state, health, addresses, memory and disk of many tenants of a node in one call.
   - Called by the action plugin M(memcloud.memmachine.fleet_facts), which makes its input.
-options:
-  platform:
-    description: The platform's settings that all tenants of the node share, as JSON.
-    type: str
-    required: true
-  tenants:
-    description: The tenants of this node, without a secret, as JSON.
-    type: str
-    required: true
+extends_documentation_fragment:
+  - memcloud.memmachine.tenants
 attributes:
   check_mode:
     description: It never changes anything.
@@ -29,8 +22,6 @@ attributes:
   diff_mode:
     description: It never changes anything.
     support: none
-requirements:
-  - Docker SDK for Python on the node (the node's virtual environment carries it)
 """
 
 EXAMPLES = r"""

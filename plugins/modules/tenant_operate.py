@@ -15,17 +15,11 @@ description:
   - One tenant's failure is reported and does not stop the others. A tenant whose operation failed
     is brought back to what it was.
   - Called by the action plugin M(memcloud.memmachine.fleet_operate), which makes its input.
+extends_documentation_fragment:
+  - memcloud.memmachine.tenants
 options:
   operation:
     description: Name of the operation.
-    type: str
-    required: true
-  platform:
-    description: The platform's settings that all tenants of the node share, as JSON.
-    type: str
-    required: true
-  tenants:
-    description: The tenants of this node, without a secret, as JSON.
     type: str
     required: true
   secrets:
@@ -51,8 +45,6 @@ attributes:
   diff_mode:
     description: Operations say in their results what they did.
     support: none
-requirements:
-  - Docker SDK for Python on the node (the node's virtual environment carries it)
 """
 
 EXAMPLES = r"""

@@ -14,33 +14,10 @@ description:
   - Reads every container, network, volume and file of the platform on a node once and compares
     it with the desired state of the given tenants. Nothing is changed.
   - Called by the action plugin M(memcloud.memmachine.fleet_plan), which makes its input.
+extends_documentation_fragment:
+  - memcloud.memmachine.tenants
+  - memcloud.memmachine.tenants.comparison
 options:
-  platform:
-    description: The platform's settings that all tenants of the node share, as JSON.
-    type: str
-    required: true
-  tenants:
-    description: The tenants of this node, without a secret, as JSON.
-    type: str
-    required: true
-  purge:
-    description: Whether deleted tenants lose their volumes and records too.
-    type: bool
-    default: false
-  settle:
-    description:
-      - Whether what the node decided since counts no longer, that is, that it put a tenant to sleep
-        or that a request woke it. What the entry says is brought about.
-    type: bool
-    default: false
-  elsewhere:
-    description:
-      - What becomes of the tenants on the node that they are on, when this is another one. Only what
-        they left here counts then, and tenants that left nothing are passed over.
-      - C(lives) spares restore points in a folder that several nodes may share, C(purged) does not.
-    type: str
-    choices: ["", lives, purged]
-    default: ""
   owner:
     description: Who runs this, for locks.
     type: str
@@ -52,8 +29,6 @@ attributes:
   diff_mode:
     description: Each tenant's differences come as before and after.
     support: full
-requirements:
-  - Docker SDK for Python on the node (the node's virtual environment carries it)
 """
 
 EXAMPLES = r"""

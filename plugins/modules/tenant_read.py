@@ -14,19 +14,13 @@ description:
   - Reads the node's registry and journal, or the tenants' numbers. A registry that was lost is filled
     again from the tenants' records on the way.
   - Called by the action plugin M(memcloud.memmachine.fleet_read), which makes its input.
+extends_documentation_fragment:
+  - memcloud.memmachine.tenants
 options:
   about:
     description: What is read.
     type: str
     choices: [registry, journal, stats]
-    required: true
-  platform:
-    description: The platform's settings that all tenants of the node share, as JSON.
-    type: str
-    required: true
-  tenants:
-    description: The tenants of this node, without a secret, as JSON.
-    type: str
     required: true
   since:
     description: Journal rows before this moment are left out.
@@ -44,8 +38,6 @@ attributes:
   diff_mode:
     description: It never changes a tenant.
     support: none
-requirements:
-  - Docker SDK for Python on the node (the node's virtual environment carries it)
 """
 
 EXAMPLES = r"""
