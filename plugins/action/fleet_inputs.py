@@ -16,7 +16,10 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller im
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
     ControllerAction,
 )
-from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import Answer
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import (
+    DEFAULT_NAME,
+    Answer,
+)
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import (
     FleetVariables,
     batch_without_tenants,
@@ -24,7 +27,6 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import 
     run_origin,
 )
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._keys import (
-    DEFAULT_NAME,
     answer_path,
     is_unfinished,
 )

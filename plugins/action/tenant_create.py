@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._model import SECRET_FIELDS
 from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import Platform
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import (
@@ -19,10 +20,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._variables imp
     kind_of,
     reject_bare,
 )
-from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import (
-    Controller,
-    timestamp,
-)
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import Controller
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
     ControllerAction,
 )
@@ -110,7 +108,7 @@ class ActionModule(ControllerAction):
             answer,
             Usual(usual["tenant_tier"], node, max(platform.root_keys)),
             lambda variables, entry: controller.tenant(wish.name, variables, usual, entry)[0],
-            timestamp(),
+            now(),
             dry_run=self._task.check_mode,
         )
         return answer, outcome

@@ -25,9 +25,11 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller im
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
     ControllerAction,
 )
-from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import Answer
-from ansible_collections.memcloud.memmachine.plugins.plugin_utils._keys import (
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import (
     DEFAULT_NAME,
+    Answer,
+)
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._keys import (
     KeyOutcome,
     KeyWish,
     answer_path,

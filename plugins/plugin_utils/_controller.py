@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -244,10 +243,6 @@ def writer_of(
             text("platform_awx_ca_file"),
         )
     return FileWriter(inventory_dir, decrypt)
-
-
-def timestamp() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class _Planned:

@@ -42,7 +42,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._secrets impor
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
 
-_KEY_NAME = "default"
+# The key that a tenant is made with.
+DEFAULT_NAME = "default"
 # States in an answer about a tenant that nobody was told to be there.
 _MAKING = "deploying"
 _OPEN = (_MAKING, "error")
@@ -302,11 +303,7 @@ def decide(
 
     :param known_key: the key in the answer that was given before.
     """
-    if wish.api_key_sha256 and not is_sha256(wish.api_key_sha256):
-        raise MemcloudError(
-            f"{wish.name}: api_key_sha256 must be the 64 lower-case hex digits that "
-            '`printf %s "$KEY" | sha256sum` prints'
-        )
+    check_hash(wish.name, wish.api_key_sha256)
     if current is None:
         return _created(wish, usual, moment)
     if not current.get("tenant_uid"):
@@ -317,8 +314,8 @@ def decide(
         return _revived(wish, current, uid, moment)
     _check_stated(wish, current)
     if wish.reissue_key:
-        api_key, entry = _new_key(wish, moment)
-        others = [key for key in keys_of(current) if key.get("name") != _KEY_NAME]
+        api_key, entry = new_key(wish.api_key_sha256, moment)
+        others = [key for key in keys_of(current) if key.get("name") != DEFAULT_NAME]
         return Decision("reissued", {"tenant_api_keys": [entry, *others]}, api_key, EXISTING, uid)
     hashes = {key.get("sha256") for key in keys_of(current)}
     if not hashes:
@@ -348,7 +345,7 @@ def facts_of(tenant: Tenant, state: str) -> dict[str, Any]:
 
 
 def _created(wish: Wish, usual: Usual, moment: str) -> Decision:
-    api_key, entry = _new_key(wish, moment)
+    api_key, entry = new_key(wish.api_key_sha256, moment)
     variables = {
         "tenant_uid": mint_uid(),
         "tenant_node": wish.node or usual.node(),
@@ -379,7 +376,7 @@ def _completed(wish: Wish, current: Mapping[str, Any], usual: Usual, moment: str
     if not (current.get("tenant_node") or variables.get("tenant_node")):
         variables["tenant_node"] = wish.node or usual.node()
     if not keys_of(current):
-        api_key, entry = _new_key(wish, moment)
+        api_key, entry = new_key(wish.api_key_sha256, moment)
         variables["tenant_api_keys"] = [entry]
     return Decision("completed", variables, api_key, EXISTING)
 
@@ -391,7 +388,7 @@ def _revived(wish: Wish, current: Mapping[str, Any], uid: str, moment: str) -> D
             f"{wish.name}: node: its kept data is on {node}, not on {wish.node}. Leave node out, "
             "or delete the kept data first (delete_tenant with keep_data=false)"
         )
-    api_key, entry = _new_key(wish, moment)
+    api_key, entry = new_key(wish.api_key_sha256, moment)
     variables = {
         **wish.stated(),
         **wish.variables,
@@ -441,11 +438,22 @@ def _differs(wish: Wish, variable: str, present: Any, value: Any) -> MemcloudErr
     )
 
 
-def _new_key(wish: Wish, moment: str) -> tuple[str, dict[str, str]]:
-    """A key, empty when the caller keeps it, and its record for the entry."""
-    api_key = "" if wish.api_key_sha256 else mint_api_key()
-    sha256 = wish.api_key_sha256 or hash_api_key(api_key)
-    return api_key, {"name": _KEY_NAME, "sha256": sha256, "created": moment}
+def check_hash(tenant: str, sha256: str) -> None:
+    """Raise for what was given as the hash of a caller's own key and is none."""
+    if sha256 and not is_sha256(sha256):
+        raise MemcloudError(
+            f"{tenant}: api_key_sha256 must be the 64 lower-case hex digits that "
+            '`printf %s "$KEY" | sha256sum` prints'
+        )
+
+
+def new_key(
+    api_key_sha256: str, moment: str, name: str = DEFAULT_NAME
+) -> tuple[str, dict[str, str]]:
+    """A key, empty when the caller keeps it and gives its hash, and its record for the entry."""
+    api_key = "" if api_key_sha256 else mint_api_key()
+    sha256 = api_key_sha256 or hash_api_key(api_key)
+    return api_key, {"name": name, "sha256": sha256, "created": moment}
 
 
 def keys_of(current: Mapping[str, Any]) -> list[Mapping[str, Any]]:

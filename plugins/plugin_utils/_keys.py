@@ -23,20 +23,18 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_wri
     Request,
     Writer,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._secrets import (
-    hash_api_key,
-    is_sha256,
-    mint_api_key,
-)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._secrets import hash_api_key
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import (
+    DEFAULT_NAME,
     Answer,
+    check_hash,
     facts_of,
     keys_of,
+    new_key,
     one_at_a_time,
 )
 
-DEFAULT_NAME = "default"
 Key = Mapping[str, Any]
 
 _DURATION = re.compile(r"([0-9]{1,12})\s*(s|m|h|d|w)?\Z")
@@ -297,11 +295,7 @@ def change_keys(
     :param validate: the tenant that these variables laid over its entry would make; raises what
         is wrong.
     """
-    if wish.api_key_sha256 and not is_sha256(wish.api_key_sha256):
-        raise MemcloudError(
-            f"{wish.tenant}: api_key_sha256 must be the 64 lower-case hex digits that "
-            '`printf %s "$KEY" | sha256sum` prints'
-        )
+    check_hash(wish.tenant, wish.api_key_sha256)
     writer.check()
     with one_at_a_time(answer.path, dry_run=dry_run):
         entry = writer.read(wish.tenant) or {}
@@ -372,12 +366,7 @@ def _resumed(
 def _plan(wish: KeyWish, keys: Sequence[Key], now: datetime.datetime) -> tuple[str, KeyChange]:
     if wish.change == "revoke":
         return "", revoked(wish.tenant, keys, wish.key_name, now)
-    api_key = "" if wish.api_key_sha256 else mint_api_key()
-    new = {
-        "name": wish.key_name,
-        "sha256": wish.api_key_sha256 or hash_api_key(api_key),
-        "created": now.astimezone(datetime.timezone.utc).strftime(_FORMAT),
-    }
+    api_key, new = new_key(wish.api_key_sha256, _after(now, 0), wish.key_name)
     if wish.expires:
         new["expires"] = wish.expires
     if wish.change == "add":
