@@ -28,7 +28,7 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._fleet import 
 )
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._keys import (
     answer_path,
-    is_unfinished,
+    unanswered,
 )
 
 
@@ -80,18 +80,15 @@ def _add_unanswered(
     for tenant, platform in parsed:
         if tenant.state == "deleted":
             continue
-        new, files = False, []
+        left: dict[str, str] = {}
         for key_name in dict.fromkeys((DEFAULT_NAME, *(key.name for key in tenant.api_keys))):
             path = answer_path(controller.keys_dir(platform), tenant.name, key_name)
-            answer = Answer(tenant.name, path)
             # What cannot be read is no answer of ours, or not for us.
             with contextlib.suppress(MemcloudError):
-                if answer.is_open():
-                    new = True
-                    files.append(path)
-                elif is_unfinished(answer, tenant):
-                    files.append(path)
+                left[path] = unanswered(Answer(tenant.name, path), tenant)
+        files = [path for path, what in left.items() if what]
         if files:
+            new = "tenant" in left.values()
             of_node[tenant.node].append({"tenant": tenant.name, "new": new, "files": files})
 
 

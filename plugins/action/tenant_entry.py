@@ -97,14 +97,11 @@ class ActionModule(ControllerAction):
 
     def _forget_key(self, name: str, keys_dir: str) -> None:
         """A deleted tenant's key opens nothing any more and is not kept."""
-        variables = self._variables[name]
-        gone = self._task.args.get("state") == "absent"
         answer = Answer(name, answer_path(keys_dir, name))
         if not os.path.exists(answer.path):
             return
-        if gone or variables.get("tenant_state") == "deleted":
+        if self._task.args.get("state") == "absent":
+            answer.remove()
+        elif self._variables[name].get("tenant_state") == "deleted":
             answer.forget_key()
-        if gone:
-            os.unlink(answer.path)
-        elif variables.get("tenant_state") == "deleted":
             answer.write({"state": "deleted"}, "")

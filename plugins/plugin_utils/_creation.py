@@ -46,7 +46,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import
 DEFAULT_NAME = "default"
 # States in an answer about a tenant that nobody was told to be there.
 _MAKING = "deploying"
-_OPEN = (_MAKING, "error")
+OPEN = (_MAKING, "error")
 # Wish and variable: what a caller may ask for and an entry states.
 _STATED = {
     "tier": "tenant_tier",
@@ -146,10 +146,6 @@ class Answer:
                 "this tenant and is not overwritten; name another file"
             )
         return answer
-
-    def is_open(self) -> bool:
-        """Whether the run that made the tenant could not tell yet that it runs."""
-        return self.read().get("state") in _OPEN
 
     def api_key(self) -> str:
         """The key that was given before, empty when it is not here."""

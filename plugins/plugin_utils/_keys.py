@@ -27,6 +27,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._secrets impor
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import (
     DEFAULT_NAME,
+    OPEN,
     Answer,
     check_hash,
     facts_of,
@@ -63,12 +64,16 @@ def answer_path(keys_dir: str, tenant: str, key_name: str = DEFAULT_NAME) -> str
     return os.path.join(keys_dir, name + ".json")
 
 
-def is_unfinished(answer: Answer, tenant: Tenant) -> bool:
-    """Whether nobody was told yet that the key of an answer, which the entry has, opens."""
-    if answer.read().get("state") != _UNFINISHED:
-        return False
-    made = answer.api_key()
-    return not made or hash_api_key(made) in {key.sha256 for key in tenant.api_keys}
+def unanswered(answer: Answer, tenant: Tenant) -> str:
+    """Of what nobody was told yet: that the C(tenant) runs, or that the C(key) opens; or empty."""
+    state = answer.read().get("state")
+    if state in OPEN:
+        return "tenant"
+    if state == _UNFINISHED:
+        made = answer.api_key()
+        if not made or hash_api_key(made) in {key.sha256 for key in tenant.api_keys}:
+            return "key"
+    return ""
 
 
 def seconds_of(text: Any, option: str) -> int:
