@@ -222,8 +222,7 @@ def server_versions(job: Job, images: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_stopped(job: Job) -> bool:
-    state = (job.engine.inspect(job.container("app")) or {}).get("State") or {}
-    return not state.get("Running") and not job.held
+    return not job.engine.state(job.container("app")).get("Running") and not job.held
 
 
 class Held:
@@ -276,8 +275,7 @@ class _Stopped:
         with job.step("copy"):
             copy_store(job.volume_path("neo4j"), point)
         postgres = job.container("postgres")
-        state = (job.engine.inspect(postgres) or {}).get("State") or {}
-        if not state.get("Running"):
+        if not job.engine.state(postgres).get("Running"):
             self._began.append(postgres)
             job.engine.start(postgres)
         wait_for_postgres(job.engine, postgres)
@@ -298,20 +296,20 @@ def _stop_neo4j(job: Job) -> None:
     name = job.container("neo4j")
     job.engine.start(name)
     deadline = time.monotonic() + _START_SECONDS
-    while _STARTED not in _said(job, _state(job)) and time.monotonic() < deadline:
+    while _STARTED not in _said(job, job.engine.state(name)) and time.monotonic() < deadline:
         time.sleep(0.5)
     job.engine.stop(name, _STOP_SECONDS)
     if not _ended_well(job):
         raise MemcloudError(
             f"{job.name}: Neo4j does not stop in order (container {name}, exit code "
-            f"{_state(job).get('ExitCode')}), so its store cannot be copied; its last lines: "
-            f"{job.engine.logs(name, 8).strip()[-1200:]}"
+            f"{job.engine.state(name).get('ExitCode')}), so its store cannot be copied; its last "
+            f"lines: {job.engine.logs(name, 8).strip()[-1200:]}"
         )
 
 
 def _ended_well(job: Job) -> bool:
     """Whether Neo4j stands still with a store that needs no recovery."""
-    state = _state(job)
+    state = job.engine.state(job.container("neo4j"))
     ended = not state.get("Running") and state.get("ExitCode") == 0
     return ended and _STOPPING in _said(job, state)
 
@@ -320,10 +318,6 @@ def _said(job: Job, state: Mapping[str, Any]) -> str:
     """What Neo4j has printed since it was started last."""
     since = str(state.get("StartedAt") or "")
     return job.engine.logs(job.container("neo4j"), _LOG_LINES, since)
-
-
-def _state(job: Job) -> Mapping[str, Any]:
-    return (job.engine.inspect(job.container("neo4j")) or {}).get("State") or {}
 
 
 class Backup(Operation):

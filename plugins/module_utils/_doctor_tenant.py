@@ -244,8 +244,7 @@ class TenantDoctor:
     def _subsystems(self) -> Found:
         """What the server switched off by itself when it started; its health page stays green."""
         name = container_name(self._platform["name"], self.name, "app")
-        state = (self._node.engine.inspect(name) or {}).get("State") or {}
-        started = moment_of(str(state.get("StartedAt", ""))).timestamp()
+        started = moment_of(str(self._node.engine.state(name).get("StartedAt", ""))).timestamp()
         said = self._node.engine.client.logs(
             name, since=int(started), until=int(started) + _START_SECONDS
         )

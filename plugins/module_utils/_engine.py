@@ -145,6 +145,10 @@ class Engine:
         except docker.errors.NotFound:
             return None
 
+    def state(self, name: str) -> dict[str, Any]:
+        """What a container is at now; empty where there is none."""
+        return (self.inspect(name) or {}).get("State") or {}
+
     # -- changing -----------------------------------------------------------------------------
 
     def create_network(self, owner: Desired, network: Network) -> None:
@@ -262,8 +266,7 @@ class Engine:
 
     def start(self, name: str) -> None:
         """Start a container that exists; one that was frozen goes on."""
-        state = (self.inspect(name) or {}).get("State") or {}
-        act = self.client.unpause if state.get("Paused") else self.client.start
+        act = self.client.unpause if self.state(name).get("Paused") else self.client.start
         self._call(f"container {name}", act, name)
 
     def stop(self, name: str, timeout: int) -> None:

@@ -317,8 +317,7 @@ class Job:
 
     def running(self) -> list[str]:
         """The roles of the tenant's containers that run."""
-        states = {role: self.engine.inspect(self.container(role)) for role in ROLES}
-        return [role for role, one in states.items() if one and one["State"].get("Running")]
+        return [r for r in ROLES if self.engine.state(self.container(r)).get("Running")]
 
     def start(self, *roles: str) -> None:
         """Start containers of the tenant as they are, all at once."""
@@ -388,8 +387,7 @@ class Job:
         self.record["passwords"] = {}  # not known, where this ends on the way
         self.save()
         container = self.container("neo4j")
-        state = (self.engine.inspect(container) or {}).get("State") or {}
-        runs = bool(state.get("Running"))
+        runs = bool(self.engine.state(container).get("Running"))
         if not runs:
             self.engine.start(container)
         host = addresses_of(self.platform["subnet_pool"], self.slot).neo4j

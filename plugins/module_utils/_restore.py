@@ -202,8 +202,7 @@ def _has_server(job: Job) -> bool:
 
 def stored_memories(job: Job) -> int:
     """How many memories a tenant has; -1 where its PostgreSQL does not run to say it."""
-    state = (job.engine.inspect(job.container("postgres")) or {}).get("State") or {}
-    if not state.get("Running"):
+    if not job.engine.state(job.container("postgres")).get("Running"):
         return -1 if job.record.get("embedder") else 0
     with Session(job.engine, job.container("postgres")) as session:
         counts = session.counts()

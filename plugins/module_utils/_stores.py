@@ -183,8 +183,7 @@ def wait_for_postgres(engine: Engine, container: str, seconds: float = _READY_SE
         try:
             engine.execute(container, PSQL, b"SELECT 1;\n")
         except EngineError as error:
-            state = (engine.inspect(container) or {}).get("State") or {}
-            if time.monotonic() > deadline or not state.get("Running"):
+            if time.monotonic() > deadline or not engine.state(container).get("Running"):
                 said = engine.logs(container, 8).strip()[-600:]
                 raise EngineError(f"{error}; its last lines: {said}") from error
             time.sleep(0.2)
@@ -310,7 +309,7 @@ def run_scratch(engine: Engine, desired: Desired, container: Container) -> tuple
     with started(engine, desired, container) as name:
         while True:
             # Not `wait`: its connection gives up after the client's time-out.
-            state = (engine.inspect(name) or {}).get("State") or {}
+            state = engine.state(name)
             if not state.get("Running"):
                 said = engine.logs(name, 60).strip().splitlines()
                 words = [line for line in said if not line.startswith(("\tat ", "\t... "))]

@@ -71,8 +71,7 @@ def sql(job: Job, query: str) -> str:
 @contextlib.contextmanager
 def database_up(job: Job) -> Iterator[None]:
     """Have PostgreSQL answer for the time of the block, also of a tenant that sleeps."""
-    state = (job.engine.inspect(job.container("postgres")) or {}).get("State") or {}
-    if state.get("Running"):
+    if job.engine.state(job.container("postgres")).get("Running"):
         yield
         return
     _start_postgres(job)

@@ -44,6 +44,9 @@ class FakeEngine:
     def inspect(self, name):
         return self.found_containers.get(name)
 
+    def state(self, name):
+        return (self.inspect(name) or {}).get("State") or {}
+
     def logs(self, name, lines=15, since=""):
         return "last words\nStarted.\nStopping...\nStopped."
 
