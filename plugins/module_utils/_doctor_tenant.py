@@ -28,7 +28,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._doctor import
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api import ask
 from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import (
-    Edge,
     Probe,
     ProbeError,
 )
@@ -254,11 +253,7 @@ class TenantDoctor:
                 yield ERROR, line.split(" - ", 1)[-1][:200], advice
 
     def _memory(self) -> Found:
-        tls = self._platform["tls_mode"] != "off"
-        port = self._platform["https_port"] if tls else self._platform["http_port"]
-        authority = self._node.state.path("edge", "ca.crt")
-        ca_file = authority if self._platform["tls_mode"] == "local_ca" else None
-        edge = Edge(self._tenant["hostname"], port, tls, ca_file)
+        edge = self._node.edge(self._tenant["hostname"])
         try:
             probe = Probe(self.name, edge, self._probe_key, _PROBE_SECONDS)
             probe.wait_ready()

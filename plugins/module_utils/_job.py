@@ -56,7 +56,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import (
     compare,
     observe,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import Edge, Probe
+from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import Probe
 from ansible_collections.memcloud.memmachine.plugins.module_utils._rotation import (
     NEO4J_BEFORE,
     forget_neo4j_users,
@@ -429,14 +429,9 @@ class Job:
 
     def probe(self, deadline: float = 180.0) -> Probe:
         """What asks the tenant through the edge, whatever the gate does with others."""
-        tls = self.platform["tls_mode"] != "off"
-        port = self.platform["https_port"] if tls else self.platform["http_port"]
-        authority = None
-        if self.platform["tls_mode"] == "local_ca":
-            authority = self.state.path("edge", "ca.crt")
-        edge = Edge(self.hostname, port, tls, authority)
         addresses = addresses_of(self.platform["subnet_pool"], self.slot)
         servers = ((addresses.app, APP_PORT), (addresses.neo4j, BOLT_PORT))
+        edge = self.node.edge(self.hostname)
         return Probe(self.name, edge, self.secrets["probe"], deadline, servers)
 
     def _check_alive(self) -> None:

@@ -35,6 +35,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state im
     NodeState,
     images_for,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import Edge
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     Drift,
     canonical_json,
@@ -167,6 +168,13 @@ class Node:
         if not ensured.changed:
             return []
         return [Drift("certificate", hostname, "write", ensured.reason, "", ensured.expires)]
+
+    def edge(self, hostname: str) -> Edge:
+        """How this node reaches its own edge under a hostname."""
+        mode = self.platform["tls_mode"]
+        port = self.platform["http_port" if mode == "off" else "https_port"]
+        authority = self.state.path("edge", "ca.crt") if mode == "local_ca" else None
+        return Edge(hostname, port, mode != "off", authority)
 
     def hosts_file(self, hostnames: Iterable[str], check_mode: bool = False) -> bool:
         """Have hostnames in the node's hosts file, where that is wanted; whether it differs."""

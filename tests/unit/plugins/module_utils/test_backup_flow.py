@@ -16,7 +16,6 @@ import sys
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils import (
     _backup,
-    _job,
     _node,
     _reservation,
     _restore,
@@ -374,9 +373,9 @@ def kept(world):
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_backup_starts_again_what_it_stopped_and_deploys_no_change(world, monkeypatch, change):
     before, asked = kept(world), []
-    edge = _job.Edge
+    edge = _node.Edge
     monkeypatch.setattr(
-        _job, "Edge", lambda name, *args: asked.append((name, kept(world)[1])) or edge(name, *args)
+        _node, "Edge", lambda name, *args: asked.append((name, kept(world)[1])) or edge(name, *args)
     )
     answer = act(world, _backup.Backup(), entry=CHANGES[change])
     assert "error" not in answer and answer["held_seconds"] > 0
