@@ -8,24 +8,21 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.memcloud.memmachine.plugins.module_utils._images import read_context
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
+    WorkAction,
+)
 
 CONTEXT = os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "../../roles/memmachine_image/files/image"
 )
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(WorkAction):
     """Controller side of the module of the same name."""
 
-    TRANSFERS_FILES = False
-
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Run the module with the files of the build context."""
-        super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         if not arguments.get("context"):
             files = read_context(os.path.realpath(CONTEXT))

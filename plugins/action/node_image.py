@@ -8,23 +8,20 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
-from ansible.plugins.action import ActionBase
 from ansible_collections.memcloud.memmachine.plugins.module_utils._images import (
     ImageError,
     read_context,
 )
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
+    WorkAction,
+)
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(WorkAction):
     """Controller side of the module of the same name."""
 
-    TRANSFERS_FILES = False
-
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Run the module with the files of context_dir in context."""
-        super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         directory = arguments.pop("context_dir", None)
         if directory:
