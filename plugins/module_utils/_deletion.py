@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._converge import Converger
@@ -63,7 +63,7 @@ def delete(job: Job, purge: bool) -> tuple[list[Drift], dict[str, Any]]:
     drifts = _take_down(job)
     record_stays = True
     if purge:
-        for name in _volumes(job):
+        for name in volumes_of(job.tenant, job.engine.volumes(job.platform["name"])):
             job.engine.remove_volume(name)
             drifts.append(Drift("volume", name, "purge", "is to be purged", "present", "absent"))
         record_stays = not _remove_files(job)
@@ -112,7 +112,7 @@ def left_something(
     if recorded == uid:
         return True
     folders = _restore_point_folders(state, platform, unique_name(name, uid), elsewhere)
-    things = [*volumes_of(tenant, found), *filter(os.path.isdir, folders)]
+    things = [*volumes_of(tenant, found.volumes.values()), *filter(os.path.isdir, folders)]
     if things and recorded:
         raise MemcloudError(
             f"{name}: a node keeps {', '.join(things)} of it (uid {uid}), but also the record of "
@@ -121,11 +121,11 @@ def left_something(
     return bool(things) or (not recorded and state.slot(uid) is not None)
 
 
-def volumes_of(tenant: Mapping[str, Any], found: Found) -> list[str]:
-    """The volumes of this very identity: a name may have been used before."""
+def volumes_of(tenant: Mapping[str, Any], volumes: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Those of this very identity: a name may have been used before."""
     return [
-        name
-        for name, volume in found.volumes.items()
+        str(volume["Name"])
+        for volume in volumes
         if (volume.get("Labels") or {}).get(LABEL_UID) == tenant["uid"]
     ]
 
@@ -162,15 +162,6 @@ def _take_down(job: Job) -> list[Drift]:
     drifts = Converger(job.engine, desired, {}, job.record["files"]).apply(found, {})
     wait_for_gate(job.platform["gate_port"], job.name, None)
     return drifts
-
-
-def _volumes(job: Job) -> list[str]:
-    """The volumes of this very identity: a name may have been used before."""
-    return [
-        str(volume["Name"])
-        for volume in job.engine.volumes(job.platform["name"])
-        if (volume.get("Labels") or {}).get(LABEL_UID) == job.tenant["uid"]
-    ]
 
 
 def _remove_files(job: Job) -> bool:

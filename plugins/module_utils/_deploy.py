@@ -212,7 +212,7 @@ class TenantNode(Node):
             if purge:
                 drifts += [
                     Drift("volume", volume, "purge", "is to be purged", "present", "absent")
-                    for volume in volumes_of(tenant, found)
+                    for volume in volumes_of(tenant, found.volumes.values())
                 ]
                 # Also when nothing seems to be left: everything is looked for, and reported.
                 drifts.append(Drift("tenant", name, "purge", "is to be purged", "kept", "absent"))
