@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import MOMENT
 
 try:
     from cryptography import x509
@@ -288,7 +289,7 @@ def _now() -> datetime.datetime:
 
 
 def _iso(certificate: x509.Certificate) -> str:
-    return certificate.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return certificate.not_valid_after_utc.strftime(MOMENT)
 
 
 def _content(path: str) -> bytes | None:

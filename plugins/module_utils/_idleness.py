@@ -9,6 +9,8 @@ import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ansible_collections.memcloud.memmachine.plugins.module_utils._retention import moment_of
+
 # State of an open connection in /proc/net/tcp.
 _ESTABLISHED = "01"
 
@@ -57,12 +59,6 @@ def why_awake(signs: Signs, idle_hours: float | None, now: datetime.datetime) ->
     if signs.backlog:
         return f"has {signs.backlog} messages that are not ingested yet"
     return ""
-
-
-def moment_of(text: str) -> datetime.datetime:
-    """A moment as it is written in the files of a node."""
-    moment = datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
-    return moment.replace(tzinfo=datetime.timezone.utc)
 
 
 def connections_to(tables: Iterable[str], address: str, port: int) -> int:

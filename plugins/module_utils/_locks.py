@@ -24,6 +24,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
     MemcloudError,
 )
 
+# How moments are written, in entries and in every file of a node.
+MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 _FIRST_POLL_SECONDS, _POLL_SECONDS = 0.005, 0.2
 
 
@@ -32,8 +34,8 @@ class LockedError(MemcloudError):
 
 
 def now() -> str:
-    """This moment in UTC, as it is written in every file of a node."""
-    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """This moment in UTC."""
+    return datetime.datetime.now(datetime.timezone.utc).strftime(MOMENT)
 
 
 def _read(path: str) -> dict[str, Any]:

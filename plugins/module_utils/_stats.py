@@ -20,7 +20,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._desired impor
 from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import Engine
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import disk_usage
-from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import MOMENT, now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import NodeState
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import (
     Found,
@@ -48,7 +48,6 @@ _PSQL = (
     '-v ON_ERROR_STOP=1 -AtF " " -c "$1"'
 )
 _THREADS = 8
-_MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
 Samples = list[tuple[str, dict[str, str], float]]
 
@@ -95,7 +94,7 @@ def edge_numbers(samples: Samples) -> tuple[dict[str, dict[str, Any]], str | Non
         tenant, mark, _provider = service.rpartition("-app@")
         if name == _STARTED:
             moment = datetime.datetime.fromtimestamp(value, datetime.timezone.utc)
-            since = moment.strftime(_MOMENT)
+            since = moment.strftime(MOMENT)
         elif mark and name == _REQUESTS:
             requests[tenant][labels.get("code", "")] += value
         elif mark and name == _BUCKET:
@@ -174,8 +173,8 @@ def _running_hours(found: Found) -> float:
         if container["Config"]["Labels"].get(LABEL_ROLE) == "app":
             state = container["State"]
             if state.get("Running"):
-                started = datetime.datetime.strptime(state["StartedAt"][:19] + "Z", _MOMENT)
-                spent = datetime.datetime.strptime(now(), _MOMENT) - started
+                started = datetime.datetime.strptime(state["StartedAt"][:19] + "Z", MOMENT)
+                spent = datetime.datetime.strptime(now(), MOMENT) - started
                 return round(spent.total_seconds() / 3600, 2)
     return 0.0
 

@@ -18,6 +18,7 @@ from typing import Any
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
     VariableError,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import MOMENT
 from ansible_collections.memcloud.memmachine.plugins.module_utils._model import (
     Model,
     laid_over,
@@ -312,7 +313,7 @@ def _timestamp(reader: Reader, key: str, what: str, value: Any) -> str | None:
         )
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.timezone.utc)
-    return moment.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(datetime.timezone.utc).strftime(MOMENT)
 
 
 def _tenant_model(reader: Reader, platform: Platform) -> Model:

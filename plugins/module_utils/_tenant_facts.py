@@ -17,6 +17,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._engine import
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import told
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import disk_usage
 from ansible_collections.memcloud.memmachine.plugins.module_utils._journal import Journal
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import MOMENT
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import (
     NodeState,
     addresses_of,
@@ -45,7 +46,6 @@ _VERSION_LABELS = {
 _ANSWER_SECONDS = 2.0
 # The engine and the disk wait for each other rarely; more threads than this gain nothing.
 _THREADS = 16
-TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def facts_of_tenants(given: Mapping[str, Any], _check_mode: bool) -> dict[str, Any]:
@@ -177,8 +177,8 @@ def purge_after(deleted: str | None, days: int) -> str | None:
     """When the kept data of a deleted tenant is due to go."""
     if not deleted:
         return None
-    moment = datetime.datetime.strptime(deleted, TIME_FORMAT) + datetime.timedelta(days=days)
-    return moment.strftime(TIME_FORMAT)
+    moment = datetime.datetime.strptime(deleted, MOMENT) + datetime.timedelta(days=days)
+    return moment.strftime(MOMENT)
 
 
 def memory_in_use(statistics: Mapping[str, Any]) -> int:

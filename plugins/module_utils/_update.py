@@ -25,7 +25,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
     VariableError,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import ROLES, Job
-from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import MOMENT, now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
     Operation,
     check_embedder,
@@ -65,7 +65,6 @@ _ROUNDS = 5
 # after how many seconds.
 _SLOW_AT_FIRST = 3
 _WARMING_SECONDS = 5.0
-_MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class PlanUpdate(Operation):
@@ -260,8 +259,8 @@ def cost_of(job: Job, previous: dict[str, Any]) -> str:
     """What going back loses, in words; empty where both versions use the same data."""
     if previous["generation"] == job.generation:
         return ""
-    since = datetime.datetime.strptime(previous["until"], _MOMENT)
-    spent = datetime.datetime.strptime(now(), _MOMENT) - since
+    since = datetime.datetime.strptime(previous["until"], MOMENT)
+    spent = datetime.datetime.strptime(now(), MOMENT) - since
     minutes = max(1, round(spent.total_seconds() / 60))
     return (
         f"going back to MemMachine {previous['version']} leaves behind what was stored in the "
@@ -339,15 +338,15 @@ def _change(job: Job, plan: UpdatePlan) -> None:
 def _commit(job: Job, kind: str, was: dict[str, Any], seconds: float, generation: int) -> None:
     """From here on the tenant is what was proved; what it was is kept for the way back."""
     version, keep = job.tenant["version"], int(job.platform["update_keep"])
-    moment = datetime.datetime.strptime(now(), _MOMENT)
+    moment = datetime.datetime.strptime(now(), MOMENT)
     job.record.update(
         version=version,
         generation=generation,
         images=job.images(),
         previous={
             **was,
-            "until": moment.strftime(_MOMENT),
-            "keep_until": (moment + datetime.timedelta(hours=keep)).strftime(_MOMENT),
+            "until": moment.strftime(MOMENT),
+            "keep_until": (moment + datetime.timedelta(hours=keep)).strftime(MOMENT),
         },
         update_seconds={**(job.record.get("update_seconds") or {}), kind: round(seconds, 1)},
     )

@@ -23,6 +23,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_wri
     Request,
     Writer,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import MOMENT
 from ansible_collections.memcloud.memmachine.plugins.module_utils._secrets import hash_api_key
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import (
@@ -43,7 +44,6 @@ _MOST_DAYS = 36500
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 # State in an answer whose key is in the entry, but perhaps not at the gate yet.
 _UNFINISHED = "updating"
-_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def moment_of(text: Any, now: datetime.datetime, option: str) -> str:
     moment = _moment(given, option)
     if moment <= now:
         raise MemcloudError(f"{option}: {given} has passed already")
-    return moment.strftime(_FORMAT)
+    return moment.strftime(MOMENT)
 
 
 def moment_before(text: Any, now: datetime.datetime, option: str) -> str:
@@ -117,7 +117,7 @@ def moment_before(text: Any, now: datetime.datetime, option: str) -> str:
     given = str(text).strip()
     if _DURATION.match(given.lower()):
         return _after(now, -seconds_of(given, option))
-    return _moment(given, option).strftime(_FORMAT)
+    return _moment(given, option).strftime(MOMENT)
 
 
 def _moment(given: str, option: str) -> datetime.datetime:
@@ -226,12 +226,12 @@ def _check_new(tenant: str, present: Sequence[Key], new: Key) -> None:
 
 def _ended(key: Key, now: datetime.datetime) -> bool:
     expires = _text(key.get("expires"))
-    return bool(expires) and expires <= now.astimezone(datetime.timezone.utc).strftime(_FORMAT)
+    return bool(expires) and expires <= now.astimezone(datetime.timezone.utc).strftime(MOMENT)
 
 
 def _after(now: datetime.datetime, seconds: int) -> str:
     moment = now.astimezone(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
-    return moment.strftime(_FORMAT)
+    return moment.strftime(MOMENT)
 
 
 def _text(moment: Any) -> str:
@@ -247,7 +247,7 @@ def _text(moment: Any) -> str:
         moment = datetime.datetime(moment.year, moment.month, moment.day)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.timezone.utc)
-    return str(moment.astimezone(datetime.timezone.utc).strftime(_FORMAT))
+    return str(moment.astimezone(datetime.timezone.utc).strftime(MOMENT))
 
 
 def _known(present: Sequence[Key]) -> str:

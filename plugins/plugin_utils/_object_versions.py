@@ -20,6 +20,7 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import MOMENT
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import RepositoryError
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._report import size
 
@@ -177,7 +178,7 @@ class ObjectVersions:
             deleted_bytes=_bytes(stored) - _bytes(left),
             left=len(left),
             left_bytes=_bytes(left),
-            until=max(ends).strftime("%Y-%m-%dT%H:%M:%SZ") if ends else "",
+            until=max(ends).strftime(MOMENT) if ends else "",
             held=sum(held for _until, held in locks),
             free=sum(not until and not held for until, held in locks),
             refusal=refusals[0] if refusals else "",
