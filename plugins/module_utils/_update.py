@@ -138,6 +138,7 @@ class Update(Operation):
         _commit(job, plan.kind, was, time.monotonic() - began, generation)
         job.release()
         after = _round_trips_at_last(job, before, rounds, times)
+        _sleep_again(job)
         return {
             "plan": plan.as_dict(),
             "from": was["version"],
@@ -145,7 +146,6 @@ class Update(Operation):
             "rounds_before": before,
             "rounds_after": after,
             "slower": slower(before, after, times),
-            **_sleep_again(job),
             "message": f"{plan.kind}: {was['version']} -> {job.tenant['version']}",
         }
 
@@ -194,11 +194,11 @@ class Rollback(Operation):
             job.forget_import()
         _commit(job, "rollback", was, time.monotonic() - began, generation)
         job.release()
+        _sleep_again(job)
         return {
             "from": was["version"],
             "version": previous["version"],
             "message": f"{was['version']} -> {previous['version']}" + (f"; {cost}" if cost else ""),
-            **_sleep_again(job),
         }
 
 
@@ -353,12 +353,11 @@ def _commit(job: Job, kind: str, was: dict[str, Any], seconds: float, generation
     job.save()
 
 
-def _sleep_again(job: Job) -> dict[str, Any]:
-    """A tenant that was woken for the update goes on sleeping."""
+def _sleep_again(job: Job) -> None:
+    """Have a tenant that was woken for the update go on sleeping."""
     if any(not container.running for container in job.desired()[0].containers):
         with job.step("stop"):
             job.bring()
-    return {}
 
 
 def _round_trips(job: Job, count: int) -> list[float]:
