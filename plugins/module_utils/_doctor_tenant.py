@@ -27,6 +27,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._doctor import
     Check,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api import ask
+from ansible_collections.memcloud.memmachine.plugins.module_utils._job import ROLES
 from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import (
     Probe,
     ProbeError,
@@ -36,7 +37,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import s
 
 Found = Iterator[tuple[str, str, str]]
 
-ROLES = ("postgres", "neo4j", "app")
 # A secret that is still the name of a variable: the server takes it for the password itself.
 _LITERAL = re.compile(r"^\s*([a-z_]*(?:password|api_key|secret|access_key\w*)):\s*[\"']?\$", re.I)
 _DISABLED = re.compile(r"(disabling|disabled:)", re.I)

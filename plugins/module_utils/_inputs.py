@@ -13,7 +13,9 @@ import hashlib
 import hmac
 from typing import Any
 
+from ansible_collections.memcloud.memmachine.plugins.module_utils._model import SECRET_FIELDS, Model
 from ansible_collections.memcloud.memmachine.plugins.module_utils._names import unique_name
+from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import Platform
 from ansible_collections.memcloud.memmachine.plugins.module_utils._rotation import NEO4J_BEFORE
 from ansible_collections.memcloud.memmachine.plugins.module_utils._secrets import (
     derive,
@@ -21,12 +23,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._secrets impor
     root_key_check,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._storage_place import is_local
-from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import (
-    Model,
-    Platform,
-    Resources,
-    Tenant,
-)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
+from ansible_collections.memcloud.memmachine.plugins.module_utils._tiers import Resources
 
 # Names of the secrets of a tenant on their way to the node, and the purpose of the derived ones.
 DERIVED = {
@@ -36,7 +34,6 @@ DERIVED = {
     "neo4j_salt": "neo4j-salt",
     "probe": "probe",
 }
-MODEL_SECRETS = ("api_key", "access_key_id", "secret_access_key", "session_token")
 
 
 def platform_inputs(platform: Platform) -> dict[str, Any]:
@@ -74,7 +71,7 @@ def tenant_secrets(tenant: Tenant, platform: Platform) -> dict[str, str]:
         )
         for name, purpose in DERIVED.items()
     }
-    for name in MODEL_SECRETS:
+    for name in SECRET_FIELDS:
         secrets["model_" + name] = getattr(tenant.model, name)
     return secrets
 

@@ -30,6 +30,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._entries impor
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
     atomic_write,
+    existing,
     keep_out_of_git,
     read_text,
 )
@@ -139,9 +140,7 @@ class FileWriter:
         self._decrypt = decrypt
 
     def check(self) -> None:
-        directory = self._directory
-        while not os.path.exists(directory):
-            directory = os.path.dirname(directory)
+        directory = existing(self._directory)
         if not os.access(directory, os.W_OK | os.X_OK):
             raise MemcloudError(
                 f"{directory} cannot be written, so the tenant's entry cannot be changed. Run as "
@@ -429,21 +428,3 @@ def _for_yaml(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)
     return value
-
-
-__all__ = [
-    "ANY",
-    "EXISTING",
-    "NEW",
-    "Change",
-    "EntryExistsError",
-    "FileWriter",
-    "Request",
-    "Writer",
-    "edit_json",
-    "edit_yaml",
-    "make_directory_for",
-    "shown",
-    "write_atomically",
-    "writing",
-]

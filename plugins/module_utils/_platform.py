@@ -16,6 +16,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._model import 
     model_settings,
     resolve_model,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._route import TLS_MODES
 from ansible_collections.memcloud.memmachine.plugins.module_utils._secrets import (
     parse_root_keys,
 )
@@ -42,7 +43,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._variables imp
 IMAGE_SOURCES = ("auto", "pull", "packages")
 IMAGE_KINDS = ("postgres", "neo4j", "memmachine")
 _BUILT_KINDS = ("traefik", "gate", "demo_model")
-TLS_MODES = ("local_ca", "files", "acme", "off")
 WRITERS = ("file", "git", "awx")
 SUPPORTED_VERSIONS = (
     "0.2.0", "0.2.1", "0.2.2", "0.2.3", "0.2.4", "0.2.5", "0.2.6",

@@ -32,7 +32,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._names import 
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import (
     Platform,
-    parse_platform,
     server_version,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._secrets import (
@@ -40,12 +39,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._secrets impor
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tiers import (
     EdgeLimits,
-    Resources,
     Tier,
     edge_limits,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import (
-    KNOWN_VARIABLES,
     MODEL_SUFFIXES,
     Reader,
     hostname_of,
@@ -54,22 +51,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._variables imp
     reject_unknown,
     suggestion,
 )
-
-__all__ = [
-    "KNOWN_VARIABLES",
-    "ApiKey",
-    "EdgeLimits",
-    "Model",
-    "Platform",
-    "Resources",
-    "Tenant",
-    "Tier",
-    "VariableError",
-    "check_fleet",
-    "check_name",
-    "parse_platform",
-    "parse_tenant",
-]
 
 STATES = ("running", "paused", "suspended", "deleted")
 BACKENDS = ("docker",)

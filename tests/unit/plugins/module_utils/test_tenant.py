@@ -19,14 +19,16 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._names import 
     LABEL,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._neo4j import jvm_args, neo4j_conf
+from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import (
+    Platform,
+    parse_platform,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._postgres import server_arguments
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import (
-    KNOWN_VARIABLES,
-    Platform,
     Tenant,
-    parse_platform,
     parse_tenant,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import KNOWN_VARIABLES
 
 ROOT_KEY = base64.b64encode(bytes(range(32))).decode()
 SHA256 = "ab" * 32

@@ -25,9 +25,9 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_wri
     FileWriter,
     Request,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import parse_platform
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import (
     Tenant,
-    parse_platform,
     parse_tenant,
 )
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import (

@@ -15,10 +15,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_wri
     FileWriter,
     Request,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import (
-    parse_platform,
-    parse_tenant,
-)
+from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import parse_platform
+from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import parse_tenant
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._creation import Answer
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._keys import (
     KeyWish,
