@@ -416,8 +416,10 @@ class Job:
         """
         wait_for_router(self.platform["edge_api_port"], f"{self.name}-api@file", self.name)
         probe = self.probe(deadline)
+        # What it came back from since it was started last says nothing of how it is now.
+        before = self._ends()
         try:
-            probe.wait_ready(self._check_alive)
+            probe.wait_ready(lambda: self._check_alive(before))
             # What stored memories are of; another model only counts when they were moved to it.
             self.record.setdefault("embedder", embedder_of(self.tenant))
             self.save()
@@ -434,10 +436,17 @@ class Job:
         edge = self.node.edge(self.hostname)
         return Probe(self.name, edge, self.secrets["probe"], deadline, servers)
 
-    def _check_alive(self) -> None:
-        """Raise when the server ends each time it is started: waiting longer is no use."""
+    def _ends(self) -> int:
+        """How often the server has ended by itself since it was started."""
         found = self.engine.inspect(self.container("app")) or {}
-        if int(found.get("RestartCount") or 0) >= _RESTARTS:
+        return int(found.get("RestartCount") or 0)
+
+    def _check_alive(self, before: int) -> None:
+        """Raise when the server ends each time it is started: waiting longer is no use.
+
+        :param before: how often it had ended when the wait began.
+        """
+        if self._ends() - before >= _RESTARTS:
             raise MemcloudError(f"{self.name}: the server does not stay up")
 
     def last_words(self) -> str:

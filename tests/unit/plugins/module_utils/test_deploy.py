@@ -172,6 +172,29 @@ def test_a_server_between_two_of_its_ends_tells_its_last_words_too(node, monkeyp
     assert "container mc-acme-app was started again 3 times, its last lines: last words" in error
 
 
+@pytest.mark.parametrize("since", [0, 1, 2, 3])
+def test_what_a_server_came_back_from_long_ago_does_not_count(node, monkeypatch, since):
+    """Out of memory now and then, or a database that took its time after a loss of power."""
+    node.converge("acme")
+    ends = {"mc-acme-app": 7}
+    inspect = node.engine.inspect
+
+    def restarted(name):
+        found = inspect(name)
+        return dict(found, RestartCount=ends[name]) if found and name in ends else found
+
+    def wait_ready(_probe, check):
+        check()
+        ends["mc-acme-app"] += since
+        check()
+
+    monkeypatch.setattr(node.engine, "inspect", restarted)
+    monkeypatch.setattr(FakeProbe, "wait_ready", wait_ready)
+    error = node.converge("acme", tenant_limits={"burst": 5})["acme"].error
+    assert error.startswith("acme: the server does not stay up") == (since == 3)
+    assert bool(error) == (since == 3)
+
+
 @pytest.mark.parametrize(
     ("record", "words"),
     [
