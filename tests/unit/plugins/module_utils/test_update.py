@@ -7,7 +7,11 @@ import os
 import sys
 
 import pytest
-from ansible_collections.memcloud.memmachine.plugins.module_utils import _transfer, _update
+from ansible_collections.memcloud.memmachine.plugins.module_utils import (
+    _transfer,
+    _update,
+    _update_data,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import operate
@@ -170,6 +174,26 @@ def test_a_migration_works_on_new_volumes_and_keeps_the_old(fleet, monkeypatch):
     assert "error" not in work(fleet, _update.Rollback(), "0.4.0", {"force": True})
     assert fleet.record("acme")["generation"] == 2
     assert len(fleet.engine.found_volumes) == 4
+
+
+def test_a_copy_that_a_server_is_to_live_on_is_on_the_disk_first(tmp_path, monkeypatch):
+    """A loss of power after the commit would leave what no server has written since empty."""
+    source, target = tmp_path / "g1", tmp_path / "g2"
+    for path in (source, target):
+        path.mkdir()
+    (source / "PG_VERSION").write_text("17\n")
+    real, commands = _update_data.subprocess.run, []
+
+    def run(command, **options):
+        commands.append((command[0], command[-1], (target / "PG_VERSION").exists()))
+        return real(command, **options)
+
+    monkeypatch.setattr(_update_data.subprocess, "run", run)
+    _update_data._copy(str(source), str(target))
+    assert commands == [("cp", str(target), False), ("sync", str(target), True)]
+    assert (target / "PG_VERSION").read_text() == "17\n"
+    with pytest.raises(MemcloudError, match="nowhere cannot be copied: .*No such file"):
+        _update_data._copy(str(tmp_path / "nowhere"), str(target))
 
 
 def test_another_minor_version_of_neo4j_works_on_a_copy_of_its_store(fleet):
