@@ -24,7 +24,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import names_in
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import NodeState
-from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import read_json
 
 try:
     import sqlite3
@@ -218,9 +217,8 @@ class Journal:
         )
         for row in rows:
             row["versions"] = json.loads(row["versions"])
-            activity = read_json(self._state.path("gate", "activity", f"{row['tenant']}.json"))
-            mine = activity is not None and activity.get("uid") == row["uid"]
-            row["last_activity"] = activity.get("last_activity") if activity and mine else None
+            activity = self._state.activity(row["tenant"], row["uid"])
+            row["last_activity"] = activity.get("last_activity")
         return rows
 
     def entries(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import os
@@ -178,6 +179,17 @@ class NodeState:
         """Write the record of a tenant."""
         path = os.path.join(self.tenant_dir(tenant), "state.json")
         atomic_write(path, json.dumps(state, indent=1, sort_keys=True) + "\n", 0o600)
+
+    def activity(self, tenant: str, uid: str) -> dict[str, Any]:
+        """What the gate has noted of a tenant's requests.
+
+        Nothing where there is none of this identity, or none that can be read: the gate writes it
+        anew, and does not wait until it is on the disk.
+        """
+        found: dict[str, Any] | None = None
+        with contextlib.suppress(MemcloudError):
+            found = read_json(self.path("gate", "activity", f"{tenant}.json"))
+        return found if found and found.get("uid") == uid else {}
 
     def tenants(self) -> list[str]:
         """Every tenant that has a record here."""

@@ -21,7 +21,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Jo
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import LockedError, now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import addresses_of
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import Operation
-from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import read_json
 from ansible_collections.memcloud.memmachine.plugins.module_utils._quota import psql
 
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
@@ -86,8 +85,7 @@ class Sleep(Operation):
 
 
 def _signs(job: Job) -> Signs:
-    activity = read_json(job.state.path("gate", "activity", f"{job.name}.json")) or {}
-    mine = activity.get("uid") == job.tenant["uid"]
+    activity = job.state.activity(job.name, job.tenant["uid"])
     address = addresses_of(job.platform["subnet_pool"], job.slot).app
     tables = []
     for path in _TABLES:
@@ -97,7 +95,7 @@ def _signs(job: Job) -> Signs:
     return Signs(
         state=recorded if wanted == "running" else wanted,
         wake=job.tenant["wake"],
-        last_request=activity.get("last_activity") if mine else None,
+        last_request=activity.get("last_activity"),
         since=job.record.get("started") or job.record.get("created"),
         connections=connections_to(tables, address, APP_PORT),
     )

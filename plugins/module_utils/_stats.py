@@ -25,7 +25,6 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state im
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import (
     Found,
     observe,
-    read_json,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     LABEL_ROLE,
@@ -128,9 +127,7 @@ def tenant_stats(
     def one(tenant: Mapping[str, Any]) -> dict[str, Any]:
         name = tenant["tenant"]
         mine = found.get(name, Found())
-        activity = read_json(state.path("gate", "activity", f"{name}.json")) or {}
-        if activity.get("uid") != tenant["uid"]:
-            activity = {}
+        activity = state.activity(name, tenant["uid"])
         counts = activity.get("counts") or {}
         nothing = {"requests": 0, "client_errors": 0, "server_errors": 0, "latency_seconds": {}}
         return {

@@ -106,7 +106,7 @@ def _facts(
     images: Mapping[str, Any],
 ) -> dict[str, Any]:
     record = state.tenant(tenant["tenant"])
-    activity = read_json(state.path("gate", "activity", tenant["tenant"] + ".json")) or {}
+    activity = state.activity(tenant["tenant"], tenant["uid"])
     containers = {
         container["Config"]["Labels"].get(LABEL_ROLE, ""): _container(engine, container)
         for container in found.containers.values()

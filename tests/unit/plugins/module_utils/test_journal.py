@@ -116,6 +116,19 @@ def test_the_registry_says_what_the_tenant_is(node):
 
 
 @pytest.mark.parametrize(
+    "left",
+    ["", "\0" * 9, '{"uid": "other", "last_activity": "x"}'],
+    ids=["empty", "zeros", "another tenant's"],
+)
+def test_what_the_gate_noted_and_a_loss_of_power_took_hides_no_tenant(node, left):
+    record(node)
+    pathlib.Path(node.path("gate", "activity", "acme.json")).write_text(left)
+    journal(node).note(TENANT, SECRETS, "deploy", ["x"])
+    (row,) = journal(node).registry()
+    assert (row["state"], row["last_activity"]) == ("running", None)
+
+
+@pytest.mark.parametrize(
     ("recorded", "wanted", "error", "state_word"),
     [
         ("running", "running", "", "running"),

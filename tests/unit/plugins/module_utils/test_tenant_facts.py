@@ -107,7 +107,8 @@ def test_facts_of_a_tenant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     images = {"neo4j": {"id": "sha256:2"}, "memmachine": {"0.4.0": {"id": "sha256:1"}}}
     (tmp_path / "images.json").write_text(json.dumps(images))
     (tmp_path / "gate" / "activity").mkdir(parents=True)
-    (tmp_path / "gate" / "activity" / "acme.json").write_text('{"last_activity": "now"}')
+    activity = {"uid": "u1", "last_activity": "now"}
+    (tmp_path / "gate" / "activity" / "acme.json").write_text(json.dumps(activity))
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setitem(_tenant_facts.PORTS, "app", server.getsockname()[1])
         monkeypatch.setitem(_tenant_facts.PORTS, "neo4j", 1)
