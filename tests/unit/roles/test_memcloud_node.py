@@ -141,6 +141,40 @@ def test_containers_of_tenants_that_should_run_are_started_but_not_below_a_run(
     assert "1 containers ran, 2 started" in said
 
 
+def test_a_container_that_does_not_start_keeps_no_other_from_it(
+    node: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = json.loads((tmp_path / "etc/mc.json").read_text()) | {"data_dir": str(tmp_path)}
+    (tmp_path / "etc/mc.json").write_text(json.dumps(settings))
+    names = [f"t{number}" for number in range(20)]
+    for tenant in names:
+        (tmp_path / "tenants" / tenant).mkdir(parents=True)
+        (tmp_path / "tenants" / tenant / "state.json").write_text('{"state": "running"}')
+    found = [container("mc-gate", "node-edge", "")]
+    found += [container(f"mc-{tenant}-app", "tenant", tenant) for tenant in names]
+    started = []
+
+    def call(_platform: object, method: str, path: str) -> tuple[int, object]:
+        if method == "GET":
+            return 200, found
+        started.append(path.split("/")[2])
+        if started[-1] == "mc-t0-app":
+            raise TimeoutError("timed out")
+        bad = started[-1] in ("mc-gate", "mc-t1-app")
+        return (500, {"message": "no such volume"}) if bad else (204, "")
+
+    monkeypatch.setattr(node.Platform, "_call", call)
+    assert node.main(["containers", "mc"]) == 1
+    assert sorted(started) == sorted(["mc-gate"] + [f"mc-{tenant}-app" for tenant in names])
+    said = capsys.readouterr()
+    assert "0 containers ran, 18 started" in said.out
+    assert "container mc-t0-app does not start: timed out; container mc-t1-app does" in said.err
+    assert "container mc-gate does not start: {'message': 'no such volume'}" in said.err
+
+
 def container(name: str, kind: str, tenant: str, state: str = "exited") -> dict[str, object]:
     labels = {"memcloud.kind": kind} | ({"memcloud.tenant": tenant} if tenant else {})
     return {"Names": [f"/{name}"], "State": state, "Labels": labels}
