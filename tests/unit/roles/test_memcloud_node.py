@@ -141,6 +141,46 @@ def test_containers_of_tenants_that_should_run_are_started_but_not_below_a_run(
     assert "1 containers ran, 2 started" in said
 
 
+@pytest.mark.parametrize(
+    ("seconds", "ends", "said"),
+    [
+        (300, False, "mc: Docker Engine started"),
+        (9999, False, "did not answer within 600 s"),
+        (9999, True, "Docker Engine ended"),
+    ],
+)
+def test_an_engine_that_starts_hundreds_of_containers_is_waited_for(
+    node: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    seconds: int,
+    ends: bool,
+    said: str,
+) -> None:
+    clock = [0.0]
+
+    class Daemon:
+        def __init__(self, *_arguments: object, **_options: object) -> None:
+            pass
+
+        def poll(self) -> int | None:
+            return 1 if ends else None
+
+    def wait(pause: float) -> None:
+        clock[0] += max(pause, 1.0)
+
+    monkeypatch.setattr(node.subprocess, "Popen", Daemon)
+    monkeypatch.setattr(node.os.path, "isdir", lambda path: False)
+    monkeypatch.setattr(node.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(node.time, "sleep", wait)
+    monkeypatch.setattr(node.Platform, "_answers", lambda _platform: clock[0] > seconds)
+    monkeypatch.setattr(node, "LOGS", node.CONFIGURATION)
+    code = node.main(["engine", "mc"])
+    told = capsys.readouterr()
+    assert said in (told.err if code else told.out)
+    assert not ends or clock[0] < 60
+
+
 def test_a_container_that_does_not_start_keeps_no_other_from_it(
     node: ModuleType,
     tmp_path: Path,

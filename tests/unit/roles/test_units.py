@@ -101,6 +101,8 @@ def test_systemd_understands_the_units(tmp_path: Path, daemon_args: list[str]) -
             line.partition("=")[2].split()
         )
     assert "\nExecStart=dockerd" in engine
+    # It says that it is up when it has started the containers of all tenants.
+    assert "\nType=notify\n" in engine and "\nTimeoutStartSec=infinity\n" in engine
     if daemon_args:
         assert "--data-root /srv/mc/docker" in engine
 
