@@ -219,7 +219,9 @@ class NodeDoctor:
             if end != ".json":
                 continue
             who = holder(directory, stem)
-            lease = read_json(os.path.join(directory, name)) or {}
+            lease: Mapping[str, Any] = {}
+            with contextlib.suppress(MemcloudError):  # it is just being written, or never was
+                lease = read_json(os.path.join(directory, name)) or {}
             if who is None and os.path.exists(os.path.join(directory, name)):
                 what = f"{stem} was left by {lease.get('owner', 'a run')} that was killed"
                 yield WARNING, what, "the next run that needs it takes it over; deploy_tenant does"

@@ -28,6 +28,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._doctor import
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api import ask
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import ROLES
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import (
+    LockedError,
+    locked,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import (
     Probe,
     ProbeError,
@@ -83,7 +87,7 @@ class TenantDoctor:
                 ("verification", self._verification, "is recent"),
                 ("storage", self._storage, "has room"),
             ]
-            if self._serves():
+            if self._serves(self._record):
                 looks += [
                     ("containers", self._containers, "run"),
                     ("subsystems", self._subsystems, "all are at work"),
@@ -92,13 +96,13 @@ class TenantDoctor:
                     looks.append(("memory", self._memory, "stored, found and deleted"))
         return [Check(self.name, name, look, fine) for name, look, fine in looks]
 
-    def _serves(self) -> bool:
-        asleep = self._record.get("asleep") and not self._record.get("woken")
+    def _serves(self, record: Mapping[str, Any]) -> bool:
+        asleep = record.get("asleep") and not record.get("woken")
         return (
             self._tenant["state"] == "running"
-            and self._record.get("state") == "running"
+            and record.get("state") == "running"
             and not asleep
-            and not self._record.get("operation")
+            and not record.get("operation")
         )
 
     def _drift(self) -> Found:
@@ -254,10 +258,19 @@ class TenantDoctor:
 
     def _memory(self) -> Found:
         edge = self._node.edge(self._tenant["hostname"])
+        state = self._node.state
+        # Of two round trips at a time, one would delete what the other looks for, and a run that
+        # fails by it undoes what it did.
+        lock = locked(state.locks, f"tenant-{self.name}", self._node.owner, _PROBE_SECONDS)
         try:
-            probe = Probe(self.name, edge, self._probe_key, _PROBE_SECONDS)
-            probe.wait_ready()
-            probe.round_trip()
+            with lock:
+                if not self._serves(state.tenant(self.name)):
+                    return  # by now
+                probe = Probe(self.name, edge, self._probe_key, _PROBE_SECONDS)
+                probe.wait_ready()
+                probe.round_trip()
+        except LockedError as error:
+            yield WARNING, f"was not tried: {error}", "see the message"
         except ProbeError as error:
             name = container_name(self._platform["name"], self.name, "app")
             yield ERROR, str(error).split(": ", 1)[-1], f"docker logs {name}"

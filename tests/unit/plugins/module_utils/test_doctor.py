@@ -21,6 +21,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._doctor import
     examine,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import holder, locked
 
 sys.path.insert(0, os.path.dirname(__file__))
 from test_deploy import node  # noqa: F401
@@ -178,6 +179,49 @@ def test_a_secret_that_is_the_name_of_a_variable(deployed, line, name):
     assert (found is None) if name is None else (name in found.what and found.level == ERROR)
 
 
+class FakeProbe:
+    """A round trip that notes who works on the tenant meanwhile."""
+
+    def __init__(self, deployed, tenant):
+        self.locks, self.name = str(deployed.data_dir / "locks"), f"tenant-{tenant}"
+        self.seen = []
+
+    def wait_ready(self):
+        self.seen.append(holder(self.locks, self.name))
+
+    def round_trip(self):
+        pass
+
+
+def memory_finding(deployed, monkeypatch):
+    probe = FakeProbe(deployed, "acme")
+    monkeypatch.setattr(_doctor_tenant, "Probe", lambda *_given: probe)
+    monkeypatch.setattr(_doctor_tenant, "_PROBE_SECONDS", 0.0)
+    made, tenants, _secrets = deployed.made(["acme"], {})
+    (plan,) = made.plan(tenants)
+    doctor = _doctor_tenant.TenantDoctor(made, tenants[0], plan, "key")
+    (check,) = [check for check in doctor.checks() if check.name == "memory"]
+    return lambda: (examine([check])[0], probe.seen)
+
+
+def test_no_run_proves_the_tenant_while_the_doctor_does(deployed, monkeypatch):
+    finding, seen = memory_finding(deployed, monkeypatch)()
+    assert finding.level == OK
+    (who,) = seen
+    assert who.startswith("ann@desk since ")
+
+
+def test_a_tenant_that_a_run_works_on_is_not_tried(deployed, monkeypatch):
+    look = memory_finding(deployed, monkeypatch)
+    with locked(str(deployed.data_dir / "locks"), "tenant-acme", "ben@desk"):
+        finding, seen = look()
+    assert (finding.level, seen) == (WARNING, [])
+    assert "was not tried: tenant-acme: is locked by ben@desk" in finding.what
+    change_record(deployed, state="paused")  # by that run
+    finding, seen = look()
+    assert (finding.level, seen) == (OK, [])
+
+
 def node_findings(
     deployed, known=("acme",), complete=True, controller_time=None, elsewhere=(), **variables
 ):
@@ -223,15 +267,18 @@ def test_an_image_that_is_recorded_and_missing(deployed):
     assert "image of neo4j" in node_findings(deployed)["images"].what
 
 
-def test_what_killed_runs_left(deployed):
+@pytest.mark.parametrize(
+    ("lease", "words"), [('{"owner": "ann", "since": ""}', "left by ann"), ("", "left by a run")]
+)
+def test_what_killed_runs_left(deployed, lease, words):
     old = time.time() - 7200
     (deployed.data_dir / "locks").mkdir(exist_ok=True)
-    (deployed.data_dir / "locks/tenant-acme.json").write_text('{"owner": "ann", "since": ""}')
+    (deployed.data_dir / "locks/tenant-acme.json").write_text(lease)
     scratch = deployed.data_dir / "gate/tenants/acme.json.abcd.new"
     scratch.write_text("")
     os.utime(scratch, (old, old))
     found = node_findings(deployed)
-    assert "left by ann" in found["locks"].what
+    assert words in found["locks"].what
     assert str(scratch) in found["leftovers"].what
 
 
