@@ -145,7 +145,8 @@ class _Import:
         for attempt in range(1, _ATTEMPTS + 1):
             again = bool(cursor.sending)
             if again:
-                time.sleep(max(0.0, self._settle - (time.time() - cursor.sending)))
+                ago = max(0.0, time.time() - cursor.sending)  # the clock may have been set back
+                time.sleep(max(0.0, self._settle - ago))
             try:
                 if batch.semantic:
                     added = self._features(batch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import types
 
 import pytest
@@ -193,6 +194,19 @@ def test_a_run_that_was_killed_in_its_first_batch_has_begun(servers, tmp_path, m
     with pytest.raises(ApiError):
         bring_in(target, path, projects, tmp_path)
     assert Cursor.load(str(tmp_path / "cursor.json"), file_sha256(path)).begun
+
+
+def test_a_clock_that_was_set_back_keeps_no_import_waiting(servers, tmp_path, monkeypatch):
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    source, target = servers
+    fill(source)
+    path, projects = export(source, tmp_path)
+    cursor = Cursor.load(str(tmp_path / "cursor.json"), file_sha256(path))
+    cursor.sending = time.time() + 86400  # of a run that was killed
+    import_memories(reader(target), path, cursor, projects, size=10, settle=30)
+    assert max(slept) == 30
+    assert what(target) == what(source)
 
 
 def test_memories_of_one_moment_are_sent_in_requests_of_bounded_size(servers, tmp_path):
