@@ -19,6 +19,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import
 from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import (
     kind_of,
     reject_bare,
+    reject_templates,
 )
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import Controller
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
@@ -82,9 +83,11 @@ class ActionModule(ControllerAction):
                     f"{name}: {variable} would stand in its entry in clear: put it into a vaulted "
                     "file or a lookup instead"
                 )
-        return Wish(
+        wish = Wish(
             name, **texts, reissue_key=bool(arguments.get("reissue_key")), variables=variables
         )
+        reject_templates(name, wish.asked())
+        return wish
 
     def _create(self, wish: Wish, controller: Controller) -> tuple[Answer, Outcome]:
         usual = {

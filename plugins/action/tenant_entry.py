@@ -17,7 +17,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._inventory_wri
     Writer,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import Tenant
-from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import reject_bare
+from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import (
+    reject_bare,
+    reject_templates,
+)
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller import Controller
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
     ControllerAction,
@@ -61,6 +64,7 @@ class ActionModule(ControllerAction):
         variables = dict(self._task.args.get("variables") or {})
         if names:
             reject_bare(names[0], variables)
+            reject_templates(names[0], variables)
         wanted = variables.get("tenant_state")
         kept: dict[str, str] = {}
         if wanted not in (None, "deleted"):

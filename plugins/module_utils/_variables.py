@@ -109,6 +109,7 @@ _SIZE_TEXT = re.compile(
 )
 _LONGEST_NUMBER = 20
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_TEMPLATE = re.compile(r"\{[{%#]")
 # What needs no quotes in a unit of systemd, a mount or a shell.
 _PATH = re.compile(r"/[\w.@+/-]+\Z")
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
@@ -142,6 +143,29 @@ def reject_bare(owner: str, variables: Iterable[str]) -> None:
                 "would stand in the entry and do nothing (did you mean tenant_%s?). Nothing was "
                 "touched" % name,
             )
+
+
+def reject_templates(owner: str, variables: Mapping[str, Any]) -> None:
+    """Raise for what Ansible would evaluate once it stands in an entry.
+
+    What a survey asked for reaches a run as plain text, and is often a customer's.
+    """
+    for name, value in variables.items():
+        if _has_template(value):
+            raise VariableError(
+                owner,
+                name,
+                "has {{, {% or {# in it, and in the entry every later run would evaluate it, as "
+                "a template. Nothing was touched: give it without them",
+            )
+
+
+def _has_template(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_template, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(_has_template, value))
+    return isinstance(value, str) and _TEMPLATE.search(value) is not None
 
 
 def parse_size(value: Any) -> int:

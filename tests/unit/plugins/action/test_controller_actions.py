@@ -309,6 +309,26 @@ def test_a_variable_without_its_prefix_is_not_written_to_do_nothing(tmp_path: Pa
     assert run.act(tenant_entry, "acme", variables={"billing_number": 7})["changed"]
 
 
+@pytest.mark.parametrize("text", ["{{ lookup('pipe', 'id') }}", "a {% raw %}", "{# b #}"])
+def test_text_that_later_runs_would_evaluate_is_written_to_no_entry(
+    tmp_path: Path, text: str
+) -> None:
+    """A survey's answer is plain text; what Ansible reads from an entry is a template."""
+    run = Run(write_inventory(tmp_path, host_vars__acme_DOT_yml=ENTRY))
+    words = "has {{, {% or {# in it, and in the entry every later run would evaluate it"
+    for action, wish in (
+        (tenant_create, {"tenant": "initech", "owner": text}),
+        (tenant_create, {"tenant": "initech", "variables": {"billing": {"names": [text]}}}),
+        (tenant_entry, {"variables": {"tenant_owner": text}}),
+    ):
+        with pytest.raises(AnsibleActionFail) as error:
+            run.act(action, "acme", **wish)
+        assert words in str(error.value)
+    assert not (tmp_path / "host_vars" / "initech.yml").exists()
+    assert not (tmp_path / ".secrets").exists()
+    assert "tenant_owner" not in entry(tmp_path, "acme")
+
+
 def test_what_is_deleted_or_suspended_keeps_its_state_and_takes_the_rest(tmp_path: Path) -> None:
     states = {"acme": "running", "globex": "deleted", "initech": "suspended"}
     files = {
