@@ -112,6 +112,7 @@ class ActionModule(ControllerAction):
             Usual(usual["tenant_tier"], node, max(platform.root_keys)),
             lambda variables, entry: controller.tenant(wish.name, variables, usual, entry)[0],
             now(),
+            seen=controller.seen(wish.name),
             dry_run=self._task.check_mode,
         )
         return answer, outcome

@@ -41,6 +41,8 @@ class ActionModule(ControllerAction):
         self._variables, kept = self._by_tenant(names, controller)
         # Nothing is written unless all of them can be used with what will be written.
         tenants = [controller.tenant(name, self._variables[name]) for name in names]
+        as_read = self._task.args.get("as_read")
+        self._seen = {name: controller.seen(name) for name in names} if as_read else {}
         changes: dict[str, Change] = {}
         if tenants:
             writer = controller.writer(tenants[0][1])
@@ -97,6 +99,7 @@ class ActionModule(ControllerAction):
             uid=uid,
             delete=arguments.get("state") == "absent",
             read=arguments.get("expected") or {},
+            seen=self._seen.get(name) or {},
         )
 
     def _forget_key(self, name: str, keys_dir: str) -> None:

@@ -98,6 +98,7 @@ class ActionModule(ControllerAction):
                 answer,
                 functools.partial(_laid_over, controller, tenant.name),
                 now,
+                seen=controller.seen(tenant.name),
                 dry_run=dry_run,
             )
             return _told(outcome, answer, change)
@@ -133,7 +134,8 @@ class ActionModule(ControllerAction):
         for tenant, platform, variables in planned:
             writer = controller.writer(platform)
             writer.check()
-            request = Request(tenant.name, variables, expect=EXISTING, uid=tenant.uid)
+            seen = controller.seen(tenant.name)
+            request = Request(tenant.name, variables, expect=EXISTING, uid=tenant.uid, seen=seen)
             written = writer.apply(request, dry_run=self._task.check_mode) if variables else None
             message = " and ".join(f"{name} is {value}" for name, value in variables.items())
             done[tenant.name] = {

@@ -97,8 +97,8 @@ class GitWriter:
                 tip = self._fetch(root)
                 self._must(directory, "reset", "--hard", "--quiet", tip)
             present = writer.read(request.name)
-            change = writer.apply(request, dry_run=dry_run)
             self._check_copy(root, request, present)
+            change = writer.apply(request, dry_run=dry_run)
             if dry_run or not change.changed:
                 return self._located(change, root, directory)
             pushed = self._commit_and_push(root, directory, change, request)

@@ -10,6 +10,7 @@ does not revert it. For the controller only.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import fcntl
 import io
 import json
@@ -77,6 +78,7 @@ class Request:
     :param uid: the uid that the entry must have: names can be used again, identities not.
     :param delete: take the whole entry away.
     :param read: values that the entry had when this request was made up; None for no value.
+    :param seen: what else of the entry this run read and brings to the tenant's node.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Request:
     uid: str | None = None
     delete: bool = False
     read: Mapping[str, Any] = field(default_factory=dict)
+    seen: Mapping[str, Any] = field(default_factory=dict)
 
     def laid_over(self, current: Mapping[str, Any]) -> dict[str, Any]:
         """The entry that this makes of a present one."""
@@ -110,6 +113,13 @@ class Request:
                 raise MemcloudError(
                     f"{self.name}: {name} was changed by another run meanwhile, which stays as it "
                     "is: nothing was changed. Run this again"
+                )
+        for name in sorted(self.seen.keys() - {*self.variables, *self.remove, *self.read}):
+            if not _same(current.get(name), self.seen[name]):
+                raise MemcloudError(
+                    f"{self.name}: {name} was changed by another run since this one read the "
+                    "entry, and its node would get again what was there before. The entry stays "
+                    "as it is: run this again, with an inventory that is up to date"
                 )
 
 
@@ -402,6 +412,20 @@ def _merged(contents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     for variables in contents:
         merged.update(variables)
     return merged
+
+
+def _same(written: Any, read: Any) -> bool:
+    """Whether a value of an entry is what a run has of it.
+
+    There is none for what is vaulted, and of dates not all inventories make the same.
+    """
+    if written is None or isinstance(written, datetime.date):
+        return True
+    if isinstance(written, Mapping) and isinstance(read, Mapping):
+        return written.keys() == read.keys() and all(_same(written[key], read[key]) for key in read)
+    if isinstance(written, list) and isinstance(read, list):
+        return len(written) == len(read) and all(map(_same, written, read))
+    return bool(written == read)
 
 
 def _plain(value: Any) -> Any:

@@ -39,6 +39,12 @@ options:
     description: Values that entries must have when they are written; others are of another run.
     type: dict
     default: {}
+  as_read:
+    description:
+      - Whether an entry must be, but for what is written, as this run read it. It is what the run
+        brings to the tenant's node.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Says what would be written.

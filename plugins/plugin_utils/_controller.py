@@ -36,6 +36,7 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._placement imp
     choose_node,
 )
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._run_variables import (
+    OF_ENTRIES,
     check_run_variables,
 )
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._vaulted import decrypter
@@ -84,6 +85,13 @@ class Controller:
     def state_of(self, tenant: str) -> str:
         """The state that the entry of a tenant asks for."""
         return str(self._hostvars.raw_get(tenant).get("tenant_state") or "running")
+
+    def seen(self, tenant: str) -> dict[str, Any]:
+        """What this run read in the entry of a tenant, None for what it has not got."""
+        if tenant not in self._hostvars:
+            return {}
+        raw = self._hostvars.raw_get(tenant)
+        return {variable: raw.get(variable) for variable in OF_ENTRIES}
 
     def choose_node(
         self, tenant: str, group: str, rooms: Mapping[str, Mapping[str, Any]], need: Need

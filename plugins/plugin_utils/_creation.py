@@ -251,6 +251,7 @@ def create(
     validate: Callable[[Mapping[str, Any], Mapping[str, Any] | None], Tenant],
     moment: str,
     *,
+    seen: Mapping[str, Any] | None = None,
     dry_run: bool = False,
 ) -> Outcome:
     """Write answer and entry of a tenant, or find that both are there already.
@@ -258,6 +259,7 @@ def create(
     :param validate: the tenant that variables laid over the present entry would make; raises
         what is wrong.
     :param moment: when a key that is made now was made.
+    :param seen: what the run read in the entry of a tenant that there is.
     """
     writer.check()
     with one_at_a_time(answer.path, dry_run=dry_run):
@@ -270,7 +272,12 @@ def create(
         _check_in_force(wish, entry, tenant)
         read = {name: (current or {}).get(name) for name in decision.variables}
         request = Request(
-            wish.name, decision.variables, expect=decision.expect, uid=decision.uid, read=read
+            wish.name,
+            decision.variables,
+            expect=decision.expect,
+            uid=decision.uid,
+            read=read,
+            seen=seen or {},
         )
         if dry_run or decision.action == "resumed":
             # Of what a killed run left, the writer finishes its own part.

@@ -293,12 +293,14 @@ def change_keys(
     validate: Callable[[Mapping[str, Any]], Tenant],
     now: datetime.datetime,
     *,
+    seen: Mapping[str, Any] | None = None,
     dry_run: bool = False,
 ) -> KeyOutcome:
     """Write the answer with a new key, and the entry with its hash.
 
     :param validate: the tenant that these variables laid over its entry would make; raises what
         is wrong.
+    :param seen: what the run goes on with of the entry, beside its keys.
     """
     check_hash(wish.tenant, wish.api_key_sha256)
     writer.check()
@@ -311,13 +313,17 @@ def change_keys(
                 "write them into the entry as a list, and run again"
             )
         keys = keys_of(entry)
-        read = {"tenant_api_keys": entry.get("tenant_api_keys")}
+        how: dict[str, Any] = {
+            "expect": EXISTING,
+            "read": {"tenant_api_keys": entry.get("tenant_api_keys")},
+            "seen": seen or {},
+        }
         successor = "" if wish.change == "revoke" else _written(wish, live(keys, now), answer)
         if successor:
             planned = _resumed(wish, keys, successor, now)
             variables = {"tenant_api_keys": planned.keys}
             # Unchanged, too: the writer finishes its own part of what a killed run left.
-            request = Request(wish.tenant, variables, expect=EXISTING, read=read)
+            request = Request(wish.tenant, variables, **how)
             change = writer.apply(request, dry_run=dry_run)
             return KeyOutcome("resumed", variables, change, planned.ends)
         api_key, planned = _plan(wish, keys, now)
@@ -325,7 +331,7 @@ def change_keys(
             answer.check_lasts()
         variables = {"tenant_api_keys": planned.keys}
         tenant = validate(variables)
-        request = Request(wish.tenant, variables, expect=EXISTING, uid=tenant.uid, read=read)
+        request = Request(wish.tenant, variables, uid=tenant.uid, **how)
         if dry_run:
             change = writer.apply(request, dry_run=True)
         elif wish.change == "revoke":

@@ -36,7 +36,7 @@ PLAYBOOKS = os.path.realpath(
 )
 _COLLECTION = "memcloud.memmachine."
 # Given for a run, they would win over the entry of each tenant, and be written to none.
-_OF_ENTRIES = TENANT_VARIABLES - {"tenant_model_" + secret for secret in SECRET_FIELDS}
+OF_ENTRIES = TENANT_VARIABLES - {"tenant_model_" + secret for secret in SECRET_FIELDS}
 # Variables of the inventory are checked where they are read; those of Ansible and AWX are theirs.
 _NOT_OURS = ("platform_", "tenant_", "memcloud_", "ansible_", "awx_", "tower_")
 _IN_HEAD = re.compile(r"""^# -e (?:'\{")?([a-z][a-z0-9_]*)(?:=|":)""", re.MULTILINE)
@@ -65,7 +65,7 @@ def check_run_variables(task_vars: Mapping[str, Any]) -> None:
     for name in sorted(given):
         if name in switches:
             _check_switch(name, given[name])
-        if name in _OF_ENTRIES:
+        if name in OF_ENTRIES:
             own = name.removeprefix("tenant_")
             meant = f" (did you mean {own}?)" if own in (taken if run else known) else ""
             raise MemcloudError(

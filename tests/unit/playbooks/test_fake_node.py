@@ -579,6 +579,36 @@ def test_a_sweep_leaves_the_entry_of_who_came_back_meanwhile(world: World, call:
     assert was_purged == (call == "tenant_converge")
 
 
+@pytest.mark.parametrize(
+    ("playbook", "given", "call"),
+    [
+        ("change_tier", "tier=pro", "tenant_plan"),
+        ("update_tenant", "version=0.4.0", "update_plan"),
+        ("move_tenant", "node=node2", "depart"),
+    ],
+)
+def test_what_was_read_before_another_run_suspended_it_is_not_gone_on_with(
+    world: World, playbook: str, given: str, call: str
+) -> None:
+    world.set_up_node2()
+    entry = world.directory / "inventory/host_vars/acme.yml"
+    suspended = {**world.entry("acme"), "tenant_state": "suspended"}
+    node = world.directory / "venv/bin/python"
+    node.write_text(node.read_text() + CAME_BACK % (call, str(entry), yaml.safe_dump(suspended)))
+    image = {"plan": {"kind": "image", "reason": "other images"}, "message": "image"}
+    departed = {"acme": {"changed": True, "message": "never ran"}}
+    answers = {"tenant_plan": {}, "update_plan": {"acme": image}, "node2 tenant_plan": {}}
+    status, output = world.play(
+        f"playbooks/{playbook}.yml",
+        *("-e", "tenant=acme", "-e", given),
+        **{"depart_plan": MOVES, "depart": departed, **answers},
+    )
+    assert status != 0
+    assert "acme: tenant_state was changed by another run since this one read" in output
+    assert world.entry("acme") == suspended
+    assert world.calls()[-1] == [call, ["acme"]]
+
+
 def test_a_tenant_that_cannot_be_purged_stops_no_other_one(world: World) -> None:
     world.set_up_node2()
     globex = world.directory / "inventory/host_vars/globex.yml"

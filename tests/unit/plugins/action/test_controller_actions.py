@@ -429,6 +429,36 @@ def test_an_entry_that_changed_hands_is_not_touched(tmp_path: Path) -> None:
     assert (tmp_path / "host_vars" / "acme.yml").exists()
 
 
+def test_what_another_run_wrote_meanwhile_is_not_taken_off_its_node_again(tmp_path: Path) -> None:
+    """A key is revoked, or the tenant suspended, between the reading of an entry and its change."""
+    keys = [{"name": name, "sha256": name[0] * 64} for name in ("default", "ci")]
+    text = ENTRY + f"tenant_api_keys: {json.dumps(keys)}\n"
+    inventory = write_inventory(tmp_path, host_vars__acme_DOT_yml=text)
+    late = Run(inventory)
+    late.task_vars("acme")
+    revoke = {"tenants": ["acme"], "change": "revoke", "key_name": "ci"}
+    Run(inventory).act(tenant_keys, **revoke)
+    change = {"tenants": ["acme"], "variables": {"tenant_tier": "pro"}}
+    with pytest.raises(AnsibleActionFail, match="^acme: tenant_api_keys was changed by another"):
+        late.act(tenant_entry, **change, as_read=True)
+    assert "tenant_tier" not in entry(tmp_path, "acme")
+    # What is only put back is brought to no node.
+    late.act(tenant_entry, **change)
+    late = Run(inventory)
+    late.task_vars("acme")
+    Run(inventory).act(tenant_entry, tenants=["acme"], variables={"tenant_state": "suspended"})
+    for again in (
+        {**revoke, "change": "rotate", "key_name": ""},
+        {**revoke, "change": "databases"},
+    ):
+        with pytest.raises(AnsibleActionFail, match="^acme: tenant_state was changed by another"):
+            late.act(tenant_keys, **again)
+    with pytest.raises(AnsibleActionFail, match="^acme: tenant_state was changed by another"):
+        late.act(tenant_create, tenant="acme", reissue_key=True)
+    assert not (tmp_path / ".secrets" / "acme.json").exists()
+    Run(inventory).act(tenant_keys, **{**revoke, "change": "rotate", "key_name": ""})
+
+
 def test_writers_are_made_from_the_settings_of_the_platform(tmp_path: Path) -> None:
     assert isinstance(writer_of("git", str(tmp_path), {}), GitWriter)
     settings = {

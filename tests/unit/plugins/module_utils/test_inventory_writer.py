@@ -228,6 +228,27 @@ def test_what_another_run_changed_meanwhile_is_not_overwritten(tmp_path: Path) -
     assert not writer.apply(rotated).changed
 
 
+def test_what_a_run_goes_on_with_is_what_the_entry_says(tmp_path: Path) -> None:
+    entry = tmp_path / "host_vars" / "acme.yml"
+    entry.parent.mkdir()
+    entry.write_text(
+        "tenant_tier: free\ntenant_owner: !vault x\n"
+        "tenant_api_keys: [{name: ci, created: 2026-11-21T09:18:28Z}]\n"
+    )
+    key = {"name": "ci", "created": "2026-11-21T09:18:28Z"}
+    seen = {"tenant_owner": "me", "tenant_tier": "free", "tenant_api_keys": [key]}
+    # From group_vars, and not in the entry.
+    seen["tenant_pinned"] = True
+    writer = FileWriter(str(tmp_path))
+    writer.apply(Request("acme", {"tenant_tier": "pro"}, seen=seen))
+    assert not writer.apply(Request("acme", {"tenant_tier": "pro"}, seen=seen)).changed
+    for other in ({"tenant_tier": "free"}, {"tenant_api_keys": [key, key]}):
+        (name,) = other
+        with pytest.raises(MemcloudError, match=f"acme: {name} was changed by another run since"):
+            writer.apply(Request("acme", {"tenant_state": "paused"}, seen={**seen, **other}))
+    assert "tenant_state" not in entry.read_text()
+
+
 def test_deleting_what_is_not_there_changes_nothing(tmp_path: Path) -> None:
     writer = FileWriter(str(tmp_path))
     assert not writer.apply(Request("acme", {}, expect=EXISTING, delete=True)).changed
