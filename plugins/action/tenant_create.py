@@ -113,6 +113,7 @@ class ActionModule(ControllerAction):
             lambda variables, entry: controller.tenant(wish.name, variables, usual, entry)[0],
             now(),
             seen=controller.seen(wish.name),
+            beside=lambda made, entries: controller.check_hostname(made, platform, entries),
             dry_run=self._task.check_mode,
         )
         return answer, outcome

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -43,6 +44,11 @@ class ActionModule(ControllerAction):
         tenants = [controller.tenant(name, self._variables[name]) for name in names]
         as_read = self._task.args.get("as_read")
         self._seen = {name: controller.seen(name) for name in names} if as_read else {}
+        self._beside = {
+            tenant.name: functools.partial(controller.check_hostname, tenant, platform)
+            for tenant, platform in tenants
+            if "tenant_hostname" in self._variables[tenant.name]
+        }
         changes: dict[str, Change] = {}
         if tenants:
             writer = controller.writer(tenants[0][1])
@@ -100,6 +106,7 @@ class ActionModule(ControllerAction):
             delete=arguments.get("state") == "absent",
             read=arguments.get("expected") or {},
             seen=self._seen.get(name) or {},
+            beside=self._beside.get(name),
         )
 
     def _forget_key(self, name: str, keys_dir: str) -> None:

@@ -75,6 +75,14 @@ def load_entries(
     return found
 
 
+def load_plain(directory: str) -> Mapping[str, Mapping[str, Any]]:
+    """What can be read without a secret of all entries of a directory, by name.
+
+    Neither a hostname nor a node is a secret: what is vaulted beside them need not be known.
+    """
+    return load_entries(find_entries(directory), lambda _path: "").variables
+
+
 def load_entry(entry: Entry, decrypt: Callable[[str], str | bytes] | None = None) -> dict[str, Any]:
     """The variables of one entry as written: templates and vaulted values are not resolved."""
     variables: dict[str, Any] = {}

@@ -26,6 +26,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._entries impor
     Entry,
     find_entries,
     load_file,
+    load_plain,
     parse_variables,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
@@ -79,6 +80,8 @@ class Request:
     :param delete: take the whole entry away.
     :param read: values that the entry had when this request was made up; None for no value.
     :param seen: what else of the entry this run read and brings to the tenant's node.
+    :param beside: raises where it cannot stand beside the entries that there are when it is
+        written; not asked in an inventory of AWX.
     """
 
     name: str
@@ -89,6 +92,7 @@ class Request:
     delete: bool = False
     read: Mapping[str, Any] = field(default_factory=dict)
     seen: Mapping[str, Any] = field(default_factory=dict)
+    beside: Callable[[Mapping[str, Mapping[str, Any]]], None] | None = None
 
     def laid_over(self, current: Mapping[str, Any]) -> dict[str, Any]:
         """The entry that this makes of a present one."""
@@ -197,6 +201,8 @@ class FileWriter:
         request.check(current)
         if request.delete:
             return self._delete(request, current, dry_run=dry_run)
+        if request.beside is not None:
+            request.beside(load_plain(self._directory))
         home = self._home(request.name, entry, contents)
         before = {file: read_text(file) for file in [*contents, home]}
         after = _edited(request, contents, before, home)

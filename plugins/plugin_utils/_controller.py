@@ -15,8 +15,7 @@ from ansible.inventory.host import Host
 from ansible.utils.display import Display
 from ansible_collections.memcloud.memmachine.plugins.module_utils._entries import (
     duplicates,
-    find_entries,
-    load_entries,
+    load_plain,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
     MemcloudError,
@@ -144,7 +143,7 @@ class Controller:
             raise VariableError(
                 name, "name", "is the name of another host of the inventory; choose another one"
             )
-        self._check_hostname(tenant, platform)
+        self.check_hostname(tenant, platform, self._stated(platform))
         return tenant, platform
 
     def writer(self, platform: Platform) -> Writer:
@@ -190,26 +189,34 @@ class Controller:
         return dict(self._hostvars._variable_manager.get_vars(host=host, include_hostvars=False))
 
     def _read_entries(self) -> Mapping[str, Mapping[str, Any]]:
-        directory = os.path.join(self.inventory_dir, "host_vars")
-        # Neither a hostname nor a node is a secret: what is vaulted beside them need not be known.
-        self._entries = load_entries(find_entries(directory), lambda _path: "").variables
+        self._entries = load_plain(os.path.join(self.inventory_dir, "host_vars"))
         return self._entries
 
     def hostname_is_anothers(self, tenant: Tenant, platform: Platform) -> bool:
         """Whether the hostname of a deleted tenant was given to another one meanwhile."""
-        return bool(self._hostname_problem(tenant, platform, "running"))
+        stated = self._stated(platform)
+        return bool(self._hostname_problem(tenant, platform, "running", stated))
 
-    def _check_hostname(self, tenant: Tenant, platform: Platform) -> None:
-        problem = self._hostname_problem(tenant, platform, tenant.state)
+    def check_hostname(
+        self, tenant: Tenant, platform: Platform, entries: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Raise where another one of the entries has the hostname of a tenant."""
+        problem = self._hostname_problem(tenant, platform, tenant.state, entries)
         if problem:
             variable, _colon, message = problem.partition(": ")
             raise VariableError(tenant.name, variable, message)
 
-    def _hostname_problem(self, tenant: Tenant, platform: Platform, state: str) -> str:
+    def _hostname_problem(
+        self,
+        tenant: Tenant,
+        platform: Platform,
+        state: str,
+        entries: Mapping[str, Mapping[str, Any]],
+    ) -> str:
         """What speaks against a tenant's hostname in a state; empty when nothing does."""
         hostnames = {
             name: {variable: values[variable] for variable in values if variable != "tenant_uid"}
-            for name, values in self._stated(platform).items()
+            for name, values in entries.items()
             if name not in self._groups.get(_NODES, ()) and name != tenant.name
         }
         hostnames[tenant.name] = {"tenant_hostname": tenant.hostname, "tenant_state": state}

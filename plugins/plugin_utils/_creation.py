@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -252,6 +253,7 @@ def create(
     moment: str,
     *,
     seen: Mapping[str, Any] | None = None,
+    beside: Callable[[Tenant, Mapping[str, Mapping[str, Any]]], None] | None = None,
     dry_run: bool = False,
 ) -> Outcome:
     """Write answer and entry of a tenant, or find that both are there already.
@@ -260,6 +262,7 @@ def create(
         what is wrong.
     :param moment: when a key that is made now was made.
     :param seen: what the run read in the entry of a tenant that there is.
+    :param beside: raises where the tenant cannot stand beside the entries as they are then.
     """
     writer.check()
     with one_at_a_time(answer.path, dry_run=dry_run):
@@ -278,6 +281,7 @@ def create(
             uid=decision.uid,
             read=read,
             seen=seen or {},
+            beside=functools.partial(beside, tenant) if beside else None,
         )
         if dry_run or decision.action == "resumed":
             # Of what a killed run left, the writer finishes its own part.

@@ -105,6 +105,29 @@ def test_a_hostname_of_another_tenant_is_found_in_an_inventory_of_awx(tmp_path: 
         Run(inventory).act(tenant_create, tenant="acme", hostname="a.example.com")
 
 
+def test_a_hostname_that_another_run_has_just_given_away_is_given_to_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two tenants with one hostname would stop every run over all of them."""
+    inventory = write_inventory(
+        tmp_path,
+        host_vars__acme_DOT_yml=ENTRY,
+        host_vars__globex_DOT_yml='tenant_uid: "aaaaaaaaaaaaaaa1"\n'
+        "tenant_hostname: a.example.com\n",
+    )
+    before: dict[str, Any] = {}
+    monkeypatch.setattr(Controller, "_stated", lambda _self, _platform: before)
+    wish = {"tenant_hostname": "A.example.com"}
+    words = "tenant_hostname: a.example.com is that of globex too"
+    with pytest.raises(AnsibleActionFail, match=f"^initech: {words}"):
+        Run(inventory).act(tenant_create, tenant="initech", hostname="a.example.com")
+    with pytest.raises(AnsibleActionFail, match=f"^acme: {words}"):
+        Run(inventory).act(tenant_entry, tenants=["acme"], variables=wish)
+    assert not (tmp_path / "host_vars" / "initech.yml").exists()
+    assert not (tmp_path / ".secrets" / "initech.json").exists()
+    assert "tenant_hostname" not in entry(tmp_path, "acme")
+
+
 def test_create_in_check_mode_writes_nothing(tmp_path: Path) -> None:
     run = Run(write_inventory(tmp_path))
     result = run.act(tenant_create, tenant="acme", check_mode=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -228,6 +229,24 @@ def test_of_clones_that_create_one_name_one_wins(remote: Path, tmp_path: Path) -
         try:
             writer(clones[number]).apply(Request("acme", {"tenant_uid": f"u{number}"}, expect=NEW))
         except EntryExistsError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(create, range(4))) == 1
+
+
+def test_an_entry_stands_beside_those_that_others_have_pushed(remote: Path, tmp_path: Path) -> None:
+    clones = [clone(remote, tmp_path / f"job{number}") for number in range(4)]
+
+    def alone(entries: Mapping[str, Mapping[str, Any]]) -> None:
+        if entries:
+            raise MemcloudError(f"there is {next(iter(entries))}")
+
+    def create(number: int) -> bool:
+        try:
+            writer(clones[number]).apply(Request(f"t{number}", {"x": number}, beside=alone))
+        except MemcloudError:
             return False
         return True
 
