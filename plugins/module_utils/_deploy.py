@@ -36,6 +36,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._desired impor
     volume_of,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api import (
+    check_gate,
     wait_for_router,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
@@ -362,6 +363,8 @@ class TenantNode(Node):
         result.drift += _settled(tenant, job.settled)
         accept(job.stated, self.run, self.began, job.record)
         check_not_departed(tenant, job.record)
+        if tenant["state"] not in ("suspended", "deleted"):
+            check_gate(self.platform["gate_port"], job.name)
         job.volumes(found).recall()
         if job.record.get("operation"):
             result.drift += self._unproved(tenant, job.record, Found(), purge)

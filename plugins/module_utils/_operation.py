@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api import check_gate
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
     MemcloudError,
     VariableError,
@@ -173,6 +174,9 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
     if not operation.moves_on or job.record.get("state") == "deleted":
         check_not_departed(job.tenant, job.record)
     killed = bool(job.record.get("operation")) and not operation.looks
+    brings = operation.marks and operation.touches and not operation.restarts
+    if brings or (killed and "running" not in job.record["operation"]):
+        check_gate(job.platform["gate_port"], job.name)
     if killed or operation.marks:
         # It is proved by its certificate: schedules go on where nobody deploys for a year.
         job.node.certificate(job.tenant)

@@ -15,6 +15,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils import (
     _deletion,
     _deploy,
     _desired,
+    _edge_api,
     _job,
     _node,
     _spec,
@@ -75,7 +76,8 @@ def node(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "wait_for_router", lambda *args: None)
     for module in (_deletion, _job):
         monkeypatch.setattr(module, "wait_for_gate", lambda *args: None)
-    monkeypatch.setattr(_deletion, "ask", lambda *args: (0, "no answer"))
+    for module in (_deletion, _edge_api):
+        monkeypatch.setattr(module, "ask", lambda *args: (0, "no answer"))
     monkeypatch.setattr(_deploy, "MINIMUM_FREE_BYTES", 0)
     # Owners need root to be set; which they are is asserted on the desired state.
     mine = (os.getuid(), os.getgid())
@@ -568,6 +570,24 @@ def test_a_full_disk_keeps_no_key_alive_and_nobody_running(node, monkeypatch):
     assert node.plan("acme", tenant_state="suspended")["acme"].error == ""
     assert node.converge("acme", tenant_state="suspended")["acme"].state == "suspended"
     assert "make room and run again" in node.plan("acme")["acme"].error
+
+
+def test_a_node_of_an_older_collection_is_set_up_before_its_tenants(node, monkeypatch):
+    """Its gate knows nothing of what the routes ask it, and nobody could call the MCP."""
+    node.converge("acme")
+    before = (node.data_dir / "edge/dynamic/acme.yml").read_text(), node.record("acme")
+    asked = []
+    monkeypatch.setattr(_edge_api, "ask", lambda port, path: asked.append(path) or (404, {}))
+    for name in ("acme", "globex"):
+        error = node.converge(name, tenant_wake=False)[name].error
+        assert error.startswith(f"{name}: its node was set up by an older collection")
+        assert "run setup_node for the node" in error
+    assert asked == ["/body"] * 2
+    now = (node.data_dir / "edge/dynamic/acme.yml").read_text(), node.record("acme")
+    assert now == before
+    # What shuts a customer out waits for nothing.
+    assert node.converge("acme", tenant_state="suspended")["acme"].state == "suspended"
+    assert node.converge("acme", tenant_state="deleted")["acme"].state == "deleted"
 
 
 def test_a_version_without_an_image_is_asked_for(node):

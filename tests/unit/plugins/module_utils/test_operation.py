@@ -13,7 +13,12 @@ import threading
 import time
 
 import pytest
-from ansible_collections.memcloud.memmachine.plugins.module_utils import _job, _quota, _stated
+from ansible_collections.memcloud.memmachine.plugins.module_utils import (
+    _edge_api,
+    _job,
+    _quota,
+    _stated,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._journal import Journal
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
@@ -101,6 +106,20 @@ def test_a_failure_brings_the_tenant_back(node, error, words):
     assert not (node.data_dir / "tenants/acme/work").exists()
     assert node.record("acme")["state"] == "running"
     assert not node.plan("acme")["acme"].drift
+
+
+@pytest.mark.parametrize(("kind", "refused"), [({}, True), ({"restarts": True}, False)])
+def test_a_node_of_an_older_collection_is_set_up_before_routes_are_written(
+    node, monkeypatch, kind, refused
+):
+    node.converge("acme")
+    monkeypatch.setattr(_edge_api, "ask", lambda *args: (404, {}))
+    work = Work()
+    for name, value in kind.items():
+        monkeypatch.setattr(work, name, value, raising=False)
+    answer = work_on(node, work)
+    assert ("run setup_node for the node" in answer.get("error", "")) is refused
+    assert bool(work.seen) is not refused
 
 
 @pytest.mark.parametrize("failure", [None, MemcloudError("no room")])
