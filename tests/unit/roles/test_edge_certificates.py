@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -108,3 +109,21 @@ def test_the_controller_needs_no_other_user_for_its_copy(tmp_path: Path) -> None
     code, output = controller.play(*words, **same_user)
     assert code == 0, output
     assert "BEGIN CERTIFICATE" in copy.read_text()
+    assert stat.S_IMODE(copy.parent.stat().st_mode) == 0o700
+
+
+def test_a_directory_of_the_controller_stays_open_to_others(tmp_path: Path) -> None:
+    """The copy may go to /etc/ssl: without it, nobody but root could check a certificate."""
+    tasks = yaml.safe_load((ROLE / "tasks/certificates.yml").read_text())
+    copy = tmp_path / "ssl/memcloud-ca.crt"
+    copy.parent.mkdir(mode=0o755)
+    variables = {
+        "edge_tls_mode": "local_ca",
+        "edge_ca_copy": str(copy),
+        "__edge_certificate": {"ca": "-----BEGIN CERTIFICATE-----\n"},
+    }
+    given = [task for task in tasks if task["name"].startswith("Give the controller")]
+    code, output = controller.play_tasks(tmp_path, given, variables)
+    assert code == 0, output
+    assert "BEGIN CERTIFICATE" in copy.read_text()
+    assert stat.S_IMODE(copy.parent.stat().st_mode) == 0o755
