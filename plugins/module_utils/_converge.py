@@ -36,7 +36,10 @@ _NEW = ("create", "recreate")
 
 
 def make_directory(path: str, mode: int, uid: int, gid: int) -> None:
-    """Create a directory, or give it its owner and mode."""
+    """Create a directory, or give it its owner and mode. What is above it is only made."""
+    above = os.path.dirname(path)
+    if above and not os.path.exists(above):
+        make_directory(above, 0o755, uid=os.geteuid(), gid=os.getegid())
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, mode)
     os.chown(path, uid, gid)

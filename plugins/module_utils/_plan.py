@@ -146,7 +146,7 @@ def compare(
 
 def _compare_directory(directory: Directory) -> list[Drift]:
     try:
-        status = os.lstat(directory.path)
+        status = os.stat(directory.path)  # a link may lead to another disk
     except FileNotFoundError:
         return [Drift("directory", directory.path, "write", "is missing", "", "created")]
     before = f"{stat.S_IMODE(status.st_mode):04o} {status.st_uid}:{status.st_gid}"

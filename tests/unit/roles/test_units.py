@@ -153,3 +153,11 @@ def test_an_engine_has_its_settings_before_its_package_starts_it() -> None:
     assert settings["ansible.builtin.include_tasks"] == "settings.yml"
     written = yaml.safe_load((ROLE / "tasks/settings.yml").read_text())[-1]["ansible.builtin.copy"]
     assert "docker_node_daemon_config" in written["content"]
+
+
+def test_the_directory_above_the_platforms_own_is_left_to_its_owner() -> None:
+    """It may be somebody's home, or a disk that others use."""
+    for name in ("node", "settings"):
+        tasks = (ROLE / f"tasks/{name}.yml").read_text()
+        assert "docker_node_data_dir" in tasks
+        assert "docker_node_data_dir | dirname" not in tasks

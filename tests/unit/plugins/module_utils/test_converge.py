@@ -110,6 +110,26 @@ def test_a_second_run_finds_and_touches_nothing(node, desired):
     assert node.engine.calls == []
 
 
+def test_what_is_above_a_directory_is_made_and_never_changed(tmp_path):
+    """platform_data_dir may be below somebody's home, or a link to another disk."""
+    theirs, disk = tmp_path / "theirs", tmp_path / "disk"
+    theirs.mkdir(mode=0o700)
+    disk.mkdir(mode=0o750)
+    (theirs / "mc").symlink_to(disk)
+    paths = [(theirs / "mc", 0o755), (theirs / "new/mc", 0o711)]
+    desired = _spec.Desired(
+        platform="mc",
+        kind="node-node",
+        directories=tuple(_spec.Directory(str(path), mode, **ME) for path, mode in paths),
+    )
+    node = Node()
+    assert len(node.converge(desired)) == 2
+    assert node.plan(desired) == []
+    modes = [(theirs, 0o700), (disk, 0o755), (theirs / "new", 0o755), (theirs / "new/mc", 0o711)]
+    assert [(path, stat.S_IMODE(path.stat().st_mode)) for path, _mode in modes] == modes
+    assert (theirs / "mc").is_symlink()
+
+
 def test_no_secret_in_words_or_diff(desired):
     drifts = Node().converge(desired)
     assert "s3cret" not in str(words(drifts)) + str(_spec.diff_of(drifts))
