@@ -24,10 +24,10 @@ class ActionModule(ReportAction):
         """Return the findings, the worst first; fail when something is wrong."""
         arguments = self._task.args
         findings = in_order(f for found in arguments["findings"] for f in found)
-        self.report(findings, lambda: table(findings, verbose=bool(arguments.get("verbose"))))
+        self.report(findings, lambda: table(findings, verbose=self.switch("verbose")))
         summary = counts(findings)
         result: dict[str, Any] = {"changed": False, "summary": summary}
-        if (summary["error"] or summary["warning"]) and arguments.get("fail", True):
+        if (summary["error"] or summary["warning"]) and self.switch("fail", True):
             words = f"{summary['error']} errors and {summary['warning']} warnings: see above"
             result.update(failed=True, msg=words)
         else:

@@ -30,7 +30,7 @@ class ActionModule(NodeAction):
     def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return what was brought about for each tenant; failures are entries, not exceptions."""
         batch = self._task.args["batch"]
-        tenants = self._tenants(self._task.args["tenants"])
+        tenants = self._tenants(self.names("tenants"))
         secrets = secrets_of(self._parsed(tenants, task_vars))
 
         def ask(part: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
@@ -38,8 +38,8 @@ class ActionModule(NodeAction):
                 "platform": platform_text(batch),
                 "tenants": json.dumps(part),
                 "secrets": by_tenant(secrets, part),
-                "purge": self._task.args.get("purge", False),
-                "settle": self._task.args.get("settle", False),
+                "purge": self.switch("purge"),
+                "settle": self.switch("settle"),
                 "elsewhere": str(self._task.args.get("elsewhere") or ""),
                 "owner": run_owner(task_vars),
             }

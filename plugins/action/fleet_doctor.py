@@ -20,7 +20,7 @@ class ActionModule(NodeAction):
         """Return the findings; a node that cannot be asked is one."""
         batch = self._task.args["batch"]
         probe_keys: dict[str, str] = {}
-        if self._task.args.get("probe", True):
+        if self.switch("probe", True):
             secrets = secrets_of(self._parsed(self._tenants(), task_vars))
             probe_keys = {name: known["probe"] for name, known in secrets.items()}
         arguments = {

@@ -39,20 +39,20 @@ class ActionModule(ControllerAction):
 
     def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the tenants by node; fail with every error before anything is touched."""
-        names = self._task.args.get("tenants") or _hosts_of(task_vars)
+        names = self.names("tenants") or _hosts_of(task_vars)
         nodes = set(names) & set(task_vars["groups"].get("nodes") or ())
         names = [name for name in names if name not in nodes]
         fleet = FleetVariables(task_vars, self._templar)
         parsed, errors = fleet.tenants(names)
         errors += _entry_problems(task_vars, names, errors)
-        if errors and not self._task.args.get("tolerant"):
+        if errors and not self.switch("tolerant"):
             raise MemcloudError("Nothing was touched.\n" + "\n".join(errors))
         by_node = batches(parsed, run_origin(task_vars))
-        if self._task.args.get("elsewhere"):
+        if self.switch("elsewhere"):
             by_node = _elsewhere(parsed, fleet, task_vars)
         for node in sorted(nodes - {batch["node"] for batch in by_node}):
             by_node.append(batch_without_tenants(node, fleet.platform_of_node(node)))
-        if self._task.args.get("unanswered"):
+        if self.switch("unanswered"):
             _add_unanswered(by_node, parsed, Controller(task_vars, self._templar))
         return {"changed": False, "batches": by_node, "errors": errors}
 

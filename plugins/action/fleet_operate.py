@@ -32,7 +32,7 @@ class ActionModule(NodeAction):
         """Return what was done for each tenant; failures are entries, not exceptions."""
         given = self._task.args
         batch, operation = given["batch"], str(given["operation"])
-        tenants = self._tenants(given.get("tenants") or None)
+        tenants = self._tenants(self.names("tenants") or None)
         names = [tenant["tenant"] for tenant in tenants]
         if self._task.check_mode:
             msg = f"check mode: {operation} of {', '.join(names)} was not done"
@@ -40,7 +40,7 @@ class ActionModule(NodeAction):
         parsed = self._parsed(tenants, task_vars)
         secrets = secrets_of(parsed)
         params = {name: dict(given.get("params") or {}) for name in names}
-        access = access_of(parsed, params) if given.get("repository") else {}
+        access = access_of(parsed, params) if self.switch("repository") else {}
         private = {name: access.get(name, {}) for name in names}
 
         def ask(part: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:

@@ -28,8 +28,8 @@ class ActionModule(NodeAction):
         arguments = {
             "platform": json.dumps(batch["platform"]),
             "tenants": batch["tenants"],
-            "purge": self._task.args.get("purge", False),
-            "settle": self._task.args.get("settle", False),
+            "purge": self.switch("purge"),
+            "settle": self.switch("settle"),
             "elsewhere": str(self._task.args.get("elsewhere") or ""),
             "owner": run_owner(task_vars),
         }
@@ -38,7 +38,7 @@ class ActionModule(NodeAction):
         drifted = all_failed(tenants, problem) if problem else answer["tenants"]
         for entry in drifted:
             entry["representative"] = batch["representative"]
-        quiet = bool(self._task.args.get("quiet"))
+        quiet = self.switch("quiet")
         if not quiet:
             display.display(f"{batch['node']}: {len(tenants)} checked, {len(drifted)} drifted")
         for entry in drifted if not quiet else ():

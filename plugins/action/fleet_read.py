@@ -30,7 +30,7 @@ class ActionModule(NodeAction):
             "platform": json.dumps(platform),
             "tenants": batch["tenants"],
             "since": moment_before(since, now, "since") if since else "",
-            "only": list(given.get("only") or ()),
+            "only": self.names("only"),
         }
         answer, problem = self._ask("tenant_read", arguments, task_vars)
         rows = [

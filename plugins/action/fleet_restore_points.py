@@ -31,8 +31,8 @@ class ActionModule(NodeAction):
         """Return what was found or done for each tenant; failures are entries."""
         given = self._task.args
         batch, action = given["batch"], str(given["action"])
-        tenants = self._tenants(given.get("tenants") or None)
-        prune = bool(given.get("prune_credentials"))
+        tenants = self._tenants(self.names("tenants") or None)
+        prune = self.switch("prune_credentials")
         if prune:
             # Nodes may want another user; the controller may know none but its own.
             self._connection.set_become_plugin(None)

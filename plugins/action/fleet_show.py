@@ -25,7 +25,7 @@ class ActionModule(ReportAction):
     def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return the rows of all nodes in order, after showing them."""
         given = self._task.args
-        about, wanted = str(given["about"]), set(given.get("tenants") or ())
+        about, wanted = str(given["about"]), set(self.names("tenants"))
         read = list(given["read"])
         rows = [row for part in read for row in part["rows"]]
         if wanted:

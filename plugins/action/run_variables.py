@@ -25,7 +25,7 @@ class ActionModule(ControllerAction):
     def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Change nothing; fail before anything is touched."""
         check_run_variables(task_vars)
-        if self._task.args.get("nodes"):
+        if self.switch("nodes"):
             self._check_nodes(task_vars)
         return {"changed": False}
 

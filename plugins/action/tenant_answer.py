@@ -49,9 +49,9 @@ class ActionModule(ControllerAction):
             facts["error"] = error or None
         changed = False if self._task.check_mode else answer.write(facts)
         shown = {**answer.read(), **facts}
-        shown["api_key"] = answer.api_key() if arguments.get("expose_key") else None
+        shown["api_key"] = answer.api_key() if self.switch("expose_key") else None
         told: dict[str, Any] = {"changed": changed, "answer": shown, "result_file": answer.path}
-        if arguments.get("set_stats", True):
+        if self.switch("set_stats", True):
             data = {"memcloud_tenant": shown}
             told["ansible_stats"] = {"data": data, "per_host": False, "aggregate": False}
         return told

@@ -83,9 +83,7 @@ class ActionModule(ControllerAction):
                     f"{name}: {variable} would stand in its entry in clear: put it into a vaulted "
                     "file or a lookup instead"
                 )
-        wish = Wish(
-            name, **texts, reissue_key=bool(arguments.get("reissue_key")), variables=variables
-        )
+        wish = Wish(name, **texts, reissue_key=self.switch("reissue_key"), variables=variables)
         reject_templates(name, wish.asked())
         return wish
 
@@ -130,7 +128,7 @@ class ActionModule(ControllerAction):
         usual = answer_path(controller.keys_dir(platform), tenant)
         path, key_file = self.path("result_file"), self.path("key_file")
         lost = controller.key_is_lost(platform, self._task.args)
-        told = self._task.args.get("expose_key")
+        told = self.switch("expose_key")
         return Answer(tenant, path or usual, key_file, lost and not told)
 
 

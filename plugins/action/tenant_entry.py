@@ -37,7 +37,7 @@ class ActionModule(ControllerAction):
 
     def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return which entries were changed, with a diff."""
-        names = self._task.args.get("tenants") or task_vars["ansible_play_hosts"]
+        names = self.names("tenants") or task_vars["ansible_play_hosts"]
         controller = Controller(task_vars, self._templar)
         self._variables, kept = self._by_tenant(names, controller)
         # Nothing is written unless all of them can be used with what will be written.
@@ -100,7 +100,7 @@ class ActionModule(ControllerAction):
         return Request(
             name,
             self._variables[name],
-            arguments.get("remove") or (),
+            self.names("remove"),
             expect=EXISTING,
             uid=uid,
             delete=arguments.get("state") == "absent",

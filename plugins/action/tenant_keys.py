@@ -49,7 +49,7 @@ class ActionModule(ControllerAction):
 
     def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Return by tenant what was written and where its answer is."""
-        names = self._task.args.get("tenants") or task_vars["ansible_play_hosts"]
+        names = self.names("tenants") or task_vars["ansible_play_hosts"]
         change = str(self._task.args.get("change") or "")
         if change not in _CHANGES:
             raise MemcloudError(f"change is {change!r}; it can be {', '.join(_CHANGES)}")

@@ -10,6 +10,7 @@ from abc import abstractmethod
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 
@@ -40,6 +41,27 @@ class WorkAction(ActionBase):  # type: ignore[misc]
         """The absolute path that an option names; empty where it names none."""
         given = self._task.args.get(option)
         return os.path.abspath(os.path.expanduser(str(given))) if given else ""
+
+    # Nobody reads the options of an action by their types: as text, false would be true.
+
+    def switch(self, option: str, default: bool = False) -> bool:
+        """What an option of true or false says, which may be text."""
+        given = self._task.args.get(option)
+        if given is None or given == "":
+            return default
+        try:
+            return bool(boolean(given))
+        except TypeError:
+            raise MemcloudError(
+                f"{option} is {given!r}, which is neither true nor false. Nothing was touched"
+            ) from None
+
+    def names(self, option: str) -> list[str]:
+        """The names in an option, which may be text with commas between them."""
+        given = self._task.args.get(option) or ()
+        if isinstance(given, str):
+            return [name.strip() for name in given.split(",") if name.strip()]
+        return list(given)
 
 
 class ControllerAction(WorkAction):

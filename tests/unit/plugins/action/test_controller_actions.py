@@ -320,6 +320,25 @@ def test_entries_are_changed_for_all_tenants_at_once(tmp_path: Path) -> None:
     assert not again["changed"]
 
 
+def test_options_given_as_text_say_what_they_say(tmp_path: Path) -> None:
+    """As a variable of the command line is: the word false would replace a key, and show it."""
+    inventory = write_inventory(tmp_path)
+    Run(inventory).act(tenant_create, tenant="acme", reissue_key="false")
+    key = told(tmp_path, "acme")["api_key"]
+    again = Run(inventory).act(tenant_create, tenant="acme", reissue_key="no")
+    assert again["action"] == "resumed"
+    result = Run(inventory).act(tenant_answer, "acme", expose_key="false", set_stats="false")
+    assert key not in json.dumps(result)
+    assert "ansible_stats" not in result
+    variables = {"tenant_owner": "customer-17"}
+    changed = Run(inventory).act(
+        tenant_entry, tenants="acme", variables=variables, remove="tenant_tier"
+    )
+    assert changed["tenants"] == ["acme"]
+    assert entry(tmp_path, "acme")["tenant_owner"] == "customer-17"
+    assert "tenant_tier" not in entry(tmp_path, "acme")
+
+
 def test_a_variable_without_its_prefix_is_not_written_to_do_nothing(tmp_path: Path) -> None:
     run = Run(write_inventory(tmp_path, host_vars__acme_DOT_yml=ENTRY))
     words = r"state: would stand in the entry and do nothing \(did you mean tenant_state\?\)"

@@ -355,3 +355,19 @@ def test_the_state_of_a_tenant_whose_node_does_not_answer_is_not_known(run):
         ("unknown", "running")
     }
     assert "cannot be reached" in told["acme"]["error"]
+
+
+@pytest.mark.parametrize("action", [fleet_plan, fleet_converge])
+def test_options_given_as_text_say_what_they_say(run, action):
+    """A variable of the command line is text: as a word, false would purge."""
+    batch = batch_of(run)
+    run.answer = {"tenants": []}
+    run(action, batch=batch, tenants="initech, acme", purge="false", settle="yes")
+    ((_module, given),) = run.calls
+    assert (given["purge"], given["settle"]) == (False, True)
+    assert [t["tenant"] for t in json.loads(given["tenants"])] == ["acme", "initech"]
+    with pytest.raises(AnsibleActionFail) as error:
+        run(action, batch=batch, tenants=["acme"], purge="flase")
+    words = "purge is 'flase', which is neither true nor false. Nothing was touched"
+    assert str(error.value) == words
+    assert len(run.calls) == 1
