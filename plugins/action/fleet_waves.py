@@ -80,7 +80,11 @@ class ActionModule(ReportAction):
                     "version": facts[name].get("running_version") or None,
                     "state": facts[name].get("state"),
                     "wave": known.get("memcloud_wave"),
-                    "outcome": outcome_of(known, outcomes["skipped_tenants"].get(name, "")),
+                    "outcome": outcome_of(
+                        known,
+                        outcomes["skipped_tenants"].get(name, ""),
+                        self._task.check_mode,
+                    ),
                 }
             )
         columns = ("tenant", "tier", "version", "state", "wave", "outcome")

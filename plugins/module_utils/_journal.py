@@ -106,9 +106,13 @@ class Journal:
     ) -> bool:
         """Write down what was done to a tenant, and what it is now; whether that could be done.
 
+        A run in check mode does nothing, so nothing is written of what it was refused.
+
         :param secrets: the tenant's secrets, none of which must end up here.
         """
         run = self._platform.get("run") or {}
+        if run.get("check"):
+            return False
         words = list(change)
         if len(words) > _WORDS:
             words = [*words[:_WORDS], f"and {len(words) - _WORDS} more"]

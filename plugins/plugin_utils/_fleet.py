@@ -184,7 +184,7 @@ def _needs_templating(value: Any) -> bool:
 
 
 def batches(
-    parsed: Iterable[tuple[Tenant, Platform]], run: Mapping[str, str] | None = None
+    parsed: Iterable[tuple[Tenant, Platform]], run: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
     """The tenants' inputs by node: what one call to a node gets.
 
@@ -230,8 +230,8 @@ def secrets_of(parsed: Iterable[tuple[Tenant, Platform]]) -> dict[str, dict[str,
     return {tenant.name: sent_secrets(tenant, platform) for tenant, platform in parsed}
 
 
-def run_origin(task_vars: Mapping[str, Any]) -> dict[str, str]:
-    """Who runs this, which playbook it is, and the job if there is one."""
+def run_origin(task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    """Who runs this, which playbook it is, the job if there is one, and whether it only looks."""
     user = task_vars.get("awx_user_name") or task_vars.get("tower_user_name") or getpass.getuser()
     job = os.environ.get("JOB_ID") or os.environ.get("AWX_JOB_ID")
     played = [os.path.splitext(os.path.basename(path))[0] for path in CLIARGS.get("args") or ()]
@@ -239,6 +239,8 @@ def run_origin(task_vars: Mapping[str, Any]) -> dict[str, str]:
         "who": f"{user}@{socket.gethostname()}",
         "playbook": ", ".join(name.rpartition(".")[2] for name in played),
         "job": str(job or ""),
+        # Of the whole run: plans do their work in check mode, too.
+        "check": bool(task_vars.get("ansible_check_mode")),
     }
 
 

@@ -152,17 +152,20 @@ def skipped(candidate: Candidate, version: str) -> str:
     return ""
 
 
-def outcome_of(known: Mapping[str, Any], reason: str) -> str:
-    """What became of a tenant, in words.
+def outcome_of(known: Mapping[str, Any], reason: str, dry_run: bool = False) -> str:
+    """What became of a tenant, or would become of it, in words.
 
     :param known: the facts that the update left on its host.
     :param reason: why it was left as it is, if it was.
+    :param dry_run: whether planning was all that was to be done.
     """
     failure = str(known.get("memcloud_failure") or "")
     if failure:
         return f"failed: {failure}"
     if known.get("memcloud_updated"):
         return "updated"
+    if dry_run and "memcloud_update_plan" in known:
+        return "would be updated"
     return reason or "not reached"
 
 

@@ -174,6 +174,22 @@ def test_entries_that_were_not_written_are_put_back_for_all(world: World) -> Non
         assert not world.entry(name).get("tenant_version")
 
 
+def test_check_mode_of_a_fleet_says_who_would_be_updated(world: World) -> None:
+    old, new = ({"running_version": version, "embedder": {}} for version in ("0.3.9", "0.4.0"))
+    image = {"plan": {"kind": "image", "reason": "the same tables"}, "message": "image"}
+    answers = {
+        "tenant_facts": {"acme": old, "globex": new, "initech": old},
+        "tenant_plan": {},
+        "update_plan": {"acme": image, "initech": {"error": "initech: no"}},
+    }
+    world.entry("globex", tenant_version="0.4.0")
+    words = ("-e", "version=0.4.0", "--check")
+    _status, output = world.play("playbooks/update_fleet.yml", *words, **answers)
+    assert "1 would be updated" in output
+    assert "is there already" in output and "failed: initech: no" in output
+    assert "not reached" not in output
+
+
 KILLED = {"recorded": {"version": "0.3.9", "embedder": {"model": "small", "dimensions": 384}}}
 
 

@@ -318,6 +318,13 @@ def test_a_node_is_told_how_long_ago_a_run_read_the_inventory(shell):
     assert abs(age - float(seconds)) < 1
 
 
+def test_a_node_is_told_that_a_run_only_looks(run):
+    """Also by what plans in check mode: it is not noted as something that failed."""
+    assert batch_of(run)["platform"]["run"]["check"] is False
+    run.task_vars["ansible_check_mode"] = True
+    assert batch_of(run)["platform"]["run"]["check"] is True
+
+
 def test_a_journal_is_read_from_a_moment_on(tmp_path):
     run = Run(tmp_path)
     run.answer = {"rows": []}

@@ -45,6 +45,16 @@ def record(node, **values):
     node.write_tenant("acme", {"tier": "free", "version": "0.4.0", **known, **values})
 
 
+def test_what_check_mode_was_refused_is_no_event_and_no_error_of_the_tenant(node):
+    """rollback_tenant --check of a tenant that has nothing to go back to, say."""
+    record(node)
+    assert journal(node).note(TENANT, SECRETS, "deploy", ["container is missing"])
+    before = journal(node).entries(), journal(node).registry()
+    looks = journal(node, run={**RUN, "check": True})
+    assert not looks.note(TENANT, SECRETS, "rollback_plan", [], "acme: nothing is kept")
+    assert (journal(node).entries(), journal(node).registry()) == before
+
+
 def test_what_was_done_is_told_with_who_and_how_long(node):
     record(node)
     assert journal(node).note(TENANT, SECRETS, "deploy", ["network is missing", "b"], "", 12.34)
