@@ -58,6 +58,30 @@ def test_mode_off_needs_no_quotes(mode: str | bool, edge: str) -> None:
     assert tenant == ("http://127.0.0.1:80" if edge == "off" else "https://127.0.0.1:443")
 
 
+def test_a_route_is_looked_for_where_the_node_of_its_tenant_has_the_edge() -> None:
+    own = {
+        "platform_edge_api_port": 9180,
+        "platform_https_port": 8443,
+        "platform_http_port": "8080",
+    }
+    given = {
+        "platform_https_port": 443,
+        "tenant_node": "node2",
+        "inventory_hostname": "acme",
+        "tenant_hostname": "",
+        "hostvars": {"node2": own},
+    }
+    role = "traefik_tenant"
+    assert option("traefik_tenant_api_port", given, role) == 9180
+    assert option("traefik_tenant_edge", given, role) == "https://127.0.0.1:8443"
+    assert option("traefik_tenant_hostname", given, role) == "acme.memcloud.localhost"
+    own["platform_tls_mode"] = "off"
+    assert option("traefik_tenant_edge", given, role) == "http://127.0.0.1:8080"
+    given["hostvars"] = {"node2": {}}
+    assert option("traefik_tenant_api_port", given, role) == 9080
+    assert option("traefik_tenant_edge", given, role) == "https://127.0.0.1:443"
+
+
 def option(name: str, given: dict[str, Any], role: str = "docker_node") -> Any:
     loader = DataLoader()
     variables = {**given}
