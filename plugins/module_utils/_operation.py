@@ -177,6 +177,7 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
     brings = operation.marks and operation.touches and not operation.restarts
     if brings or (killed and "running" not in job.record["operation"]):
         check_gate(job.platform["gate_port"], job.name)
+    left = unfinished(job.record).replace("has", "was brought back from", 1) if killed else ""
     if killed or operation.marks:
         # It is proved by its certificate: schedules go on where nobody deploys for a year.
         job.node.certificate(job.tenant)
@@ -198,9 +199,10 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
         raise
     if settled:
         job.remove_work()
-        return {"changed": False, "message": settled, "idle": not killed}
+        return _told({"changed": False, "message": settled, "idle": not killed}, left)
     if not operation.marks:
-        return {"changed": False, **operation.run(job), "seconds": job.seconds}
+        result = {"changed": False, **operation.run(job), "seconds": job.seconds}
+        return _told(result, left)
     before = job.record.get("state")
     job.record["operation"] = {
         "name": operation.name,
@@ -233,12 +235,21 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
     _changed, unmeasured = measure_at_last(job)
     if unmeasured:
         result["message"] = f"{result.get('message') or operation.name}; {unmeasured}"
-    return {
+    result = {
         "changed": True,
         **result,
         "seconds": job.seconds,
         "held_seconds": job.held_seconds,
     }
+    return _told(result, left)
+
+
+def _told(result: dict[str, Any], left: str) -> dict[str, Any]:
+    """What is reported: bringing a tenant back from what a killed run left is a change, too."""
+    if not left or result["changed"]:
+        return result
+    words = "; ".join(filter(None, (left, result.get("message"))))
+    return {**result, "changed": True, "message": words}
 
 
 def _recall(job: Job) -> None:

@@ -63,8 +63,9 @@ def care(
             with scratch_directory("memcloud-restic-") as scratch:
                 repository = Repository(tenant, access, scratch)
                 if action != "remove":
-                    repository.open()
+                    repository.open(dry_run)
                 answer.update(work(repository, access, dry_run))
+                answer["changed"] = answer["changed"] or repository.password_new
         except NoRepository as error:
             known = _recorded(tenant, access) if action == "check" else ""
             if known:
@@ -82,10 +83,12 @@ def care(
         return list(pool.map(one, repositories))
 
 
-def _open(repository: Repository, _access: Mapping[str, Any], _dry: bool) -> dict[str, Any]:
-    added = repository.password_added
-    words = "take the password of the new root key" if added else "open with its present root key"
-    return {"changed": added, "message": f"its restore points {words}"}
+def _open(repository: Repository, _access: Mapping[str, Any], dry: bool) -> dict[str, Any]:
+    words = "open with its present root key"
+    if repository.password_new:
+        words = "would take" if dry else "take"
+        words += " the password of the new root key"
+    return {"message": f"its restore points {words}"}
 
 
 def _recorded(tenant: str, access: Mapping[str, Any]) -> str:
@@ -133,7 +136,7 @@ def _remove(repository: Repository, _access: Mapping[str, Any], dry: bool) -> di
     if is_local(repository.url) and not os.path.isdir(repository.url):
         return {"points": [], "removed": [], "left": [], "message": "has no restore points"}
     try:
-        repository.open()
+        repository.open(dry)
         points = repository.points()
     except RepositoryError:
         if not is_local(repository.url):

@@ -125,15 +125,17 @@ class Repository:
         self._scratch = scratch
         self._password = self._passwords[0]
         self._opened = False
-        # Whether opening it gave it the password of the tenant's present root key.
-        self.password_added = False
+        # Whether it had not the password of the tenant's present root key yet.
+        self.password_new = False
 
     # -- opening ------------------------------------------------------------------------------
 
-    def open(self) -> None:
+    def open(self, dry_run: bool = False) -> None:
         """Make sure that the repository can be read; asked once.
 
         One that was made with an older root key gets the present key's password too.
+
+        :param dry_run: whether it is left as it is, and read with the password that it has.
 
         :raises NoRepository: when there is none.
         """
@@ -147,7 +149,8 @@ class Repository:
                 if not _says(error, _WRONG_PASSWORD):
                     raise
                 continue
-            if password != self._passwords[0]:
+            self.password_new = password != self._passwords[0]
+            if self.password_new and not dry_run:
                 self._add_present_password()
             self._opened = True
             return
@@ -192,7 +195,6 @@ class Repository:
         with _pipe(self._passwords[0]) as handle:
             self._run("key", "add", "--new-password-file", f"/dev/fd/{handle}", keep=(handle,))
         self._password = self._passwords[0]
-        self.password_added = True
 
     # -- restore points -----------------------------------------------------------------------
 

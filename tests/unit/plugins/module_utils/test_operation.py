@@ -300,10 +300,13 @@ def test_a_schedule_that_finds_nothing_to_do_is_no_event_and_clears_no_error(nod
     assert "idle" not in answer
     assert journal_of(node) == before
     # What a killed run left was taken away: that is one.
+    left = {"name": "x", "owner": "ann", "state": "y"}
     state = NodeState(str(node.data_dir))
-    state.write_tenant("acme", {**node.record("acme"), "operation": {"name": "x", "state": "y"}})
-    work_on(node, Settled())
+    state.write_tenant("acme", {**node.record("acme"), "operation": left})
+    answer = work_on(node, Settled())
     assert len(journal_of(node)) == len(before) + 1
+    assert answer["changed"]
+    assert answer["message"] == "was brought back from an unfinished x of ann; is young enough"
 
 
 def measured_as(node, monkeypatch, found):

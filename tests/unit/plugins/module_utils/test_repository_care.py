@@ -98,7 +98,7 @@ def test_what_the_place_refuses_is_said_with_the_variable_to_correct(
     action: str,
     advice: str,
 ) -> None:
-    def refuse(_repository: Repository) -> None:
+    def refuse(_repository: Repository, _dry_run: bool) -> None:
         raise Refused("acme: restic cat: access denied")
 
     monkeypatch.setattr(Repository, "open", refuse)
@@ -132,6 +132,22 @@ def test_what_goes_wrong_with_one_is_told_for_it_alone(
 def test_a_check_mode_prunes_nothing(repositories: dict[str, dict[str, Any]]) -> None:
     assert len(answers("prune", repositories, dry_run=True)["acme"]["removed"]) == 2
     assert len(answers("list", repositories)["acme"]["points"]) == 3
+
+
+def test_check_mode_gives_no_password_and_says_that_it_would(
+    repositories: dict[str, dict[str, Any]],
+) -> None:
+    """Whatever is done next gives it, and is a change."""
+    access = repositories["acme"]
+    access["passwords"] = ["two", "one"]
+    keys = Path(access["url"]) / "keys"
+    for action, words in (("list", "3 restore points"), ("open", "would take the password")):
+        told = answers(action, repositories, dry_run=True)["acme"]
+        assert told["changed"] and words in told["message"]
+    assert len(list(keys.iterdir())) == 1
+    assert answers("list", repositories)["acme"]["changed"]
+    assert len(list(keys.iterdir())) == 2
+    assert not answers("list", repositories)["acme"]["changed"]
 
 
 def test_they_are_pruned_as_the_tier_says(repositories: dict[str, dict[str, Any]]) -> None:
