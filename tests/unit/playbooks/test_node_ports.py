@@ -82,6 +82,31 @@ def test_a_route_is_looked_for_where_the_node_of_its_tenant_has_the_edge() -> No
     assert option("traefik_tenant_edge", given, role) == "https://127.0.0.1:443"
 
 
+@pytest.mark.parametrize(
+    ("role", "name", "python"),
+    [
+        ("docker_node", "docker_node_data_dir", "docker_node_venv"),
+        ("postgres_pgvector", "postgres_pgvector_data_dir", "postgres_pgvector_python"),
+        ("neo4j", "neo4j_data_dir", "neo4j_python"),
+        ("memmachine_image", "memmachine_image_data_dir", "memmachine_image_python"),
+        ("demo_model", "demo_model_data_dir", "demo_model_python"),
+        ("edge", "edge_data_dir", "edge_python"),
+    ],
+)
+def test_a_path_that_is_empty_is_not_given(role: str, name: str, python: str) -> None:
+    """As tenants are told: one role must not keep its files elsewhere than the others."""
+    given = {"platform_name": "ci", "platform_data_dir": "", "platform_node_venv": ""}
+    assert option(name, given, role) == "/var/lib/memcloud/ci"
+    assert option(python, given, role).startswith("/opt/memcloud/venv")
+
+
+@pytest.mark.parametrize("given", ["0.4.0, 0.3.9,0.4.0", ["0.4.0", "0.3.9"]])
+def test_server_versions_may_be_text_with_commas(given: Any) -> None:
+    tasks = DataLoader().load_from_file(str(ROLES / "memmachine_image/tasks/main.yml"))
+    templar = Templar(DataLoader(), {"memmachine_image_versions": given})
+    assert list(templar.template(trust_as_template(tasks[0]["loop"]))) == ["0.4.0", "0.3.9"]
+
+
 def option(name: str, given: dict[str, Any], role: str = "docker_node") -> Any:
     loader = DataLoader()
     variables = {**given}
