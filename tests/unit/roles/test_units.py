@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,7 +80,7 @@ def test_systemd_understands_the_units(tmp_path: Path, daemon_args: list[str]) -
         text = unit.read_text()
         # Docker's own package and Debian's have it in different directories.
         for command in ("/usr/local/sbin/memcloud-node", "dockerd"):
-            text = text.replace(f"ExecStart={command}", f"ExecStart={program}")
+            text = re.sub(rf"^(Exec\w+)={command}", rf"\1={program}", text, flags=re.M)
         unit.write_text(text)
     for name in ("docker", "containerd", "nftables"):
         stub = tmp_path / f"{name}.service"
