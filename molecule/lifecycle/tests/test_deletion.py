@@ -41,7 +41,7 @@ def objects(platform: Platform, uid: str) -> list[str]:
     client = platform.docker()
     label = {"label": f"memcloud.uid={uid}"}
     return [
-        *(c.name for c in client.containers.list(all=True, filters=label)),
+        *(c.name for c in client.containers.list(all=True, filters=label, ignore_removed=True)),
         *(n.name for n in client.networks.list(filters=label)),
         *(v.name for v in client.volumes.list(filters=label)),
     ]
