@@ -47,6 +47,9 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant_facts 
 # What a node keeps of every deletion, a line each.
 LOG = "deletions.jsonl"
 _BACKUPS = "backups"
+# Where things are called after tenants. Elsewhere a tenant may be called as something of the
+# platform's is, such as edge/acme and images.json.
+_BY_NAME = ("tenants", "edge/dynamic", "gate/tenants", "gate/activity", "gate/wake")
 _UNLOAD_SECONDS = 10.0
 # What becomes of a tenant that is taken off a node which is not, or no longer, its own.
 LIVES, PURGED = "lives", "purged"
@@ -255,11 +258,11 @@ def _bridges(job: Job) -> Iterator[Thing]:
 
 def _files(job: Job) -> Iterator[Thing]:
     """Files below the platform's directory whose path names the tenant, and its hosts line."""
-    names = {job.name, *(f"{job.name}.{end}" for end in ("yml", "json")), job.paths.home}
+    names = {job.name, *(f"{job.name}.{end}" for end in ("yml", "json"))}
     hostname, unique = job.tenant["hostname"], job.unique_name
     taken = job.node.serves_another(hostname, job.name)
     certificate = re.compile(re.escape(hostname) + r"\.pem(\.[0-9a-f]{8}\.new)?")
-    root = job.state.data_dir
+    root = os.path.normpath(job.state.data_dir)
     for folder in _restore_points(job):
         if folder.startswith(root + os.sep):
             continue
@@ -267,16 +270,17 @@ def _files(job: Job) -> Iterator[Thing]:
             yield {"kind": "files", "name": folder, "bytes": disk_usage(folder)}
         if os.path.isfile(f"{folder}.tar"):
             yield {"kind": "file", "name": f"{folder}.tar"}
+    by_name = {os.path.join(root, folder) for folder in _BY_NAME}
     for path, directories, files in os.walk(root):
         for name in list(directories):
-            if name in (job.name, unique):
+            if name == unique or (name == job.name and path in by_name):
                 directories.remove(name)  # as a whole
                 whole = os.path.join(path, name)
                 yield {"kind": "files", "name": whole, "bytes": disk_usage(whole)}
             elif os.path.basename(path) in ("tenants", _BACKUPS):
                 directories.remove(name)  # another tenant's
         for name in files:
-            mine = name in names or name.startswith(unique + ".")
+            mine = (name in names and path in by_name) or name.startswith(unique + ".")
             mine = mine or (certificate.fullmatch(name) is not None and not taken)
             if mine or job.tenant["uid"] in name:
                 yield {"kind": "file", "name": os.path.join(path, name)}

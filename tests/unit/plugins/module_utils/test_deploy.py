@@ -388,6 +388,19 @@ def test_a_deleted_tenant_leaves_alone_what_another_one_has_with_its_hostname(no
     assert sorted(os.listdir(certificates)) == kept
 
 
+def test_what_the_platform_calls_by_the_name_of_a_tenant_is_not_the_tenants(node):
+    node.converge("acme")
+    others = [node.data_dir / path for path in ("edge/acme", "acme.json", "edge/acme.yml", "acme")]
+    for path in others:
+        path.mkdir(parents=True, exist_ok=True) if not path.suffix else path.write_text("")
+    left = node.data_dir / "gate/wake/acme"
+    left.parent.mkdir(parents=True, exist_ok=True)
+    left.write_text("")
+    purged = node.converge("acme", tenant_state="deleted", purge=True)["acme"]
+    assert {thing["name"] for thing in purged.deletion["left"]} == {str(left)}
+    assert all(path.exists() for path in others)
+
+
 def test_purge_takes_what_a_killed_move_packed(node):
     node.converge("acme")
     folder = node.data_dir / "backups"
