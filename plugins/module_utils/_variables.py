@@ -168,6 +168,11 @@ def _has_template(value: Any) -> bool:
     return isinstance(value, str) and _TEMPLATE.search(value) is not None
 
 
+def split_names(text: str) -> list[str]:
+    """The names in a text with commas between them."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def parse_size(value: Any) -> int:
     """Bytes of a size like 640m, 1g, 16MB or 1048576; ValueError for anything else."""
     if isinstance(value, int) and not isinstance(value, bool):

@@ -15,15 +15,9 @@ description:
     and at drift, secrets, certificate, keys, restore points and memory of its tenants. Nothing is
     changed, but for a memory that is stored, found and deleted again in a project of its own.
   - Called by the action plugin M(memcloud.memmachine.fleet_doctor), which makes its input.
+extends_documentation_fragment:
+  - memcloud.memmachine.tenants
 options:
-  platform:
-    description: The platform's settings that all tenants of the node share, as JSON.
-    type: str
-    required: true
-  tenants:
-    description: The tenants to look at, without a secret, as JSON.
-    type: str
-    required: true
   probe_keys:
     description: By tenant the key of its memory round trip, as JSON; without one there is none.
     type: str
@@ -47,8 +41,6 @@ attributes:
   diff_mode:
     description: There is nothing to compare.
     support: none
-requirements:
-  - Docker SDK for Python on the node (the node's virtual environment carries it)
 """
 
 EXAMPLES = r"""

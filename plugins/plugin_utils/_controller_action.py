@@ -13,6 +13,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
+from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import split_names
 
 
 class WorkAction(ActionBase):  # type: ignore[misc]
@@ -60,7 +61,7 @@ class WorkAction(ActionBase):  # type: ignore[misc]
         """The names in an option, which may be text with commas between them."""
         given = self._task.args.get(option) or ()
         if isinstance(given, str):
-            return [name.strip() for name in given.split(",") if name.strip()]
+            return split_names(given)
         return list(given)
 
 

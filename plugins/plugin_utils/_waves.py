@@ -14,6 +14,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
     VariableError,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._update_plan import version_key
+from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import split_names
 
 CANARY = "canary"
 VARIABLE = "platform_update_waves"
@@ -98,7 +99,7 @@ def canaries_of(given: Any, tenants: Collection[str]) -> list[str]:
     :raises MemcloudError: when one of them is not among the tenants.
     """
     if isinstance(given, str):
-        given = [name.strip() for name in given.split(",") if name.strip()]
+        given = split_names(given)
     elif not isinstance(given, list):
         given = [given]
     unknown = [str(name) for name in given if name not in tenants]

@@ -106,18 +106,24 @@ def test_other_words_are_refused_with_its_help(
     assert "memcloud-node limits [PLATFORM...]" in capsys.readouterr().err
 
 
+def keep_records(directory: Path, states: dict[str, str]) -> None:
+    """The platform has these tenants, in these states."""
+    file = directory / "etc/mc.json"
+    settings = json.loads(file.read_text()) | {"data_dir": str(directory)}
+    file.write_text(json.dumps(settings))
+    for tenant, state in states.items():
+        (directory / "tenants" / tenant).mkdir(parents=True)
+        (directory / "tenants" / tenant / "state.json").write_text(json.dumps({"state": state}))
+
+
 def test_containers_of_tenants_that_should_run_are_started_but_not_below_a_run(
     node: ModuleType,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    settings = json.loads((tmp_path / "etc/mc.json").read_text()) | {"data_dir": str(tmp_path)}
-    (tmp_path / "etc/mc.json").write_text(json.dumps(settings))
     states = {"acme": "running", "busy": "running", "idle": "paused"}
-    for tenant, state in states.items():
-        (tmp_path / "tenants" / tenant).mkdir(parents=True)
-        (tmp_path / "tenants" / tenant / "state.json").write_text(json.dumps({"state": state}))
+    keep_records(tmp_path, states)
     found = [container("mc-gate", "node-edge", ""), container("mc-acme-scratch", "scratch", "acme")]
     found += [container(f"mc-{tenant}-app", "tenant", tenant) for tenant in states]
     found.append(container("mc-acme-postgres", "tenant", "acme", "running"))
@@ -187,12 +193,8 @@ def test_a_container_that_does_not_start_keeps_no_other_from_it(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    settings = json.loads((tmp_path / "etc/mc.json").read_text()) | {"data_dir": str(tmp_path)}
-    (tmp_path / "etc/mc.json").write_text(json.dumps(settings))
     names = [f"t{number}" for number in range(20)]
-    for tenant in names:
-        (tmp_path / "tenants" / tenant).mkdir(parents=True)
-        (tmp_path / "tenants" / tenant / "state.json").write_text('{"state": "running"}')
+    keep_records(tmp_path, dict.fromkeys(names, "running"))
     found = [container("mc-gate", "node-edge", "")]
     found += [container(f"mc-{tenant}-app", "tenant", tenant) for tenant in names]
     started = []
