@@ -76,6 +76,8 @@ class Engine:
         self.host = host
         self._timeout = timeout
         self._local = threading.local()
+        # Of its API, once it was asked: an engine asks its own parts before it answers that.
+        self._version = "auto"
 
     @property
     def client(self) -> Any:
@@ -83,7 +85,9 @@ class Engine:
         found = getattr(self._local, "client", None)
         if found is None:
             try:
-                found = docker.APIClient(base_url=self.host, version="auto", timeout=self._timeout)
+                found = docker.APIClient(
+                    base_url=self.host, version=self._version, timeout=self._timeout
+                )
             except docker.errors.DockerException as error:
                 raise EngineError(
                     f"no Docker Engine answers at {self.host} ({error}): run setup_node for this "
@@ -96,6 +100,7 @@ class Engine:
                     f"the Docker Engine at {self.host} speaks API {found.api_version}, at least "
                     f"{minimum} is needed: update it"
                 )
+            self._version = found.api_version
             self._local.client = found
         return found
 

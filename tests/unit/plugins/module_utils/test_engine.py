@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import types
+from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import docker.errors
@@ -237,6 +238,21 @@ def test_an_old_engine_is_named(engine, client):
     client.api_version = "1.24"
     with pytest.raises(EngineError, match=r"speaks API 1\.24, at least 1\.41 is needed"):
         engine.image_id("x")
+
+
+def test_each_thread_has_a_connection_and_one_of_them_asks_for_the_version(client, monkeypatch):
+    asked = []
+
+    def connect(**options):
+        asked.append(options["version"])
+        return client
+
+    monkeypatch.setattr(_engine.docker, "APIClient", connect)
+    engine = Engine()
+    for _thread in range(3):
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(lambda: engine.client).result()
+    assert asked == ["auto", "1.41", "1.41"]
 
 
 def test_without_the_sdk_it_says_what_to_run(monkeypatch):
