@@ -27,7 +27,7 @@ from ground import Ground
 from measure import RESULTS, Part, find_collection, header, load_average, say
 
 # Tenants that edge leaves are taken over by density, which fills the machine.
-PARTS = ("no_op", "change", "cold_start", "twenty", "edge", "waits", "density")
+PARTS = ("no_op", "change", "cold_start", "ideas", "twenty", "edge", "waits", "density")
 # These need an engine of their own and no tenant of the platform.
 BESIDE = ("no_op",)
 

@@ -122,9 +122,7 @@ def main() -> None:
                 stdout=sys.stderr,
             )
             healthy = time.monotonic() - began
-            probe = prepared.probe()
-            probe.wait_ready()
-            probe.round_trip()
+            plain.prove(plain.direct_probe(name, prepared.addresses))
             seconds = time.monotonic() - began
             used = use_of(platform["name"], [name])[name]
             memory = sum(one.memory for one in used.values())

@@ -8,6 +8,7 @@ import reference
 from crowd import Crowd, crowd
 from ground import Ground, empty_play, playbook_command
 from measure import Part, Process, say, timed_process
+from shares import shares
 
 TITLE = "Looking at tenants that are as they should be"
 HOW = """
@@ -19,6 +20,25 @@ HOW = """
     and pipelining as ours, and is extrapolated along the straight line through its two sizes:
     that favours it, since large runs cost Ansible more a host.
 """
+_OURS = "memcloud/memmachine/"
+_CHECKS = (_OURS, "/dataclasses.py", "/ipaddress.py", "/hmac.py", "<string>")
+_FILES = ("/yaml/", "ansible/parsing/", "ansible/_internal/_yaml", "/_datatag/", "/glob.py")
+# What reading the tenants' variables, and comparing tenants, consist of.
+_READING = {
+    "checks": _CHECKS,
+    "templating": ("/jinja2/", "ansible/template/", "ansible/_internal/_templating/"),
+    "files": (*_FILES, "ansible/plugins/"),
+    "variables": ("ansible/",),
+}
+_ENGINE = (f"{_OURS}plugins/module_utils/_engine.py", f"{_OURS}plugins/module_utils/_inspect.py")
+_WIRE = ("/docker/", "/requests/", "/urllib3/", "/http/", "/socket.py", "/json/", "/threading.py")
+_COMPARING = {
+    "engine": (*_ENGINE, *_WIRE, "/concurrent/"),
+    "certificates": ("_certificates.py", "/cryptography/"),
+    "state": ("_node_state.py", "_files.py"),
+    "desired": ("_desired.py", "_memmachine_config.py", "_neo4j.py", "_spec.py", "_tenant.py"),
+    "comparison": (_OURS,),
+}
 ALWAYS = ("start_up", "run_small", "run_one", "reference_tenant", "read_inputs", "plan_on_node")
 LARGE = ("run_100", "run_1000", "a_tenant", "memory_1000", "reference_100", "faster")
 
@@ -96,7 +116,12 @@ def _profile(part: Part, many: Crowd, names: list[str]) -> None:
             raise RuntimeError(f"drifted: {drifted[0].as_dict()}")
     count = len(names)
     part.figure("read_inputs", f"reading and checking the variables of {count}", "s", read)
+    for name, share in shares(lambda: many.inputs(names), _READING).items():
+        part.figure(f"read_{name}", f"of it, by a profile: {name}", "%", share)
     part.figure("plan_on_node", f"comparing {count} on their node", "s", plan)
+    inputs = many.inputs(names)
+    for name, share in shares(lambda: many.compare(inputs), _COMPARING).items():
+        part.figure(f"plan_{name}", f"of it, by a profile: {name}", "%", share)
 
 
 def _reference(part: Part, many: Crowd, empty: list[float]) -> tuple[float, float]:

@@ -15,7 +15,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -51,9 +51,12 @@ class Direct:
         return http.client.HTTPConnection(self._address, 8080, timeout=timeout)
 
 
-def direct_probe(name: str, addresses: Addresses) -> Probe:
-    """A probe that asks a tenant's app itself, and like ours not before both servers listen."""
-    servers = ((addresses.app, 8080), (addresses.neo4j, 7687))
+def direct_probe(name: str, addresses: Addresses, early: bool = False) -> Probe:
+    """A probe that asks a tenant's app itself, and like ours not before both servers listen.
+
+    :param early: whether it asks from the beginning all the same.
+    """
+    servers = () if early else ((addresses.app, 8080), (addresses.neo4j, 7687))
     return Probe(name, Direct(addresses.app), "none", servers=servers)  # type: ignore[arg-type]
 
 
@@ -65,10 +68,6 @@ class Prepared:
     desired: Any
     addresses: Addresses
     directory: str
-
-    def probe(self) -> Probe:
-        """What asks the app, as soon as both servers listen."""
-        return direct_probe(self.name, self.addresses)
 
 
 def prepare(
@@ -114,14 +113,23 @@ def remove(engine: Engine, prepared: Prepared) -> None:
 
 def start(engine: Engine, prepared: Prepared) -> None:
     """Start one tenant and prove it."""
+    start_together(engine, prepared, prepared.desired.containers)
+    prove(direct_probe(prepared.name, prepared.addresses))
+
+
+def start_together(engine: Engine, prepared: Prepared, containers: Iterable[Any]) -> None:
+    """Ask for containers of a tenant at the same time."""
 
     def one(container: Any) -> None:
         engine.create_container(prepared.desired, container)
         engine.start(container.name)
 
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(one, prepared.desired.containers))
-    probe = prepared.probe()
+        list(pool.map(one, containers))
+
+
+def prove(probe: Probe) -> None:
+    """Wait for a tenant's answer and make its memory round trip."""
     probe.wait_ready()
     probe.round_trip()
 
