@@ -56,6 +56,15 @@ _STATED = {
     "node": "tenant_node",
     "owner": "tenant_owner",
 }
+# What changes a variable of a tenant that exists, with its name and the value; see _CHANGE.
+_CHANGED_BY = {
+    "tenant_node": "move_tenant -e tenant={} -e node={}",
+    "tenant_version": "update_tenant -e tenant={} -e version={}",
+    "tenant_tier": "change_tier -e tenant={} -e tier={}",
+    "tenant_embedder_model": "reembed_tenant -e tenant={}",
+    "tenant_embedder_dimensions": "reembed_tenant -e tenant={}",
+}
+_CHANGE = "change_tenant -e tenant={}"
 
 
 @dataclass(frozen=True)
@@ -420,7 +429,7 @@ def _check_stated(wish: Wish, current: Mapping[str, Any]) -> None:
     for variable, value in wish.asked().items():
         present = current.get(variable)
         if present is not None and present != value:
-            raise _differs(wish, variable, present, value)
+            raise _differs(wish, variable, present, value, bool(current.get("tenant_uid")))
 
 
 def _check_in_force(wish: Wish, entry: Mapping[str, Any], tenant: Tenant) -> None:
@@ -437,11 +446,19 @@ def _check_in_force(wish: Wish, entry: Mapping[str, Any], tenant: Tenant) -> Non
             raise _differs(wish, variable, present, value)
 
 
-def _differs(wish: Wish, variable: str, present: Any, value: Any) -> MemcloudError:
+def _differs(
+    wish: Wish, variable: str, present: Any, value: Any, exists: bool = True
+) -> MemcloudError:
+    """What was asked for and is something else, with what changes it.
+
+    :param exists: whether a node may have it already: another one would begin empty.
+    """
+    how = "Change its host_vars entry, or ask for what that says"
+    if exists:
+        how = f"{_CHANGED_BY.get(variable, _CHANGE).format(wish.name, value)} does that"
     return MemcloudError(
         f"{wish.name}: {variable} is {present} and was asked to be {value}: creating a "
-        "tenant does not change one that exists. Change its host_vars entry and run "
-        "deploy_tenant"
+        f"tenant does not change one that exists. {how}. Nothing was touched"
     )
 
 

@@ -193,6 +193,28 @@ def test_creating_does_not_change_a_tenant_that_exists(
     assert place.entry() == before
 
 
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        # An entry that names another node would begin empty there.
+        ({"node": "node2"}, "move_tenant -e tenant=acme -e node=node2 does that"),
+        ({"version": "0.3.9"}, "update_tenant -e tenant=acme -e version=0.3.9 does that"),
+        ({"tier": "pro"}, "change_tier -e tenant=acme -e tier=pro does that"),
+        ({"hostname": "a.example.com"}, "change_tenant -e tenant=acme does that"),
+    ],
+)
+def test_who_asks_a_tenant_to_be_something_else_is_told_what_changes_it(
+    place: Place, wish: dict[str, Any], words: str
+) -> None:
+    place.change(tenant_tier="enterprise")
+    if "tier" in wish:
+        with pytest.raises(MemcloudError, match="Change its host_vars entry, or ask for what"):
+            place.create(**wish)
+    place.create()
+    with pytest.raises(MemcloudError, match=words):
+        place.create(**wish)
+
+
 def test_without_the_key_a_tenant_that_exists_is_refused(place: Place) -> None:
     place.create()
     Path(place.answer().path).unlink()
