@@ -345,9 +345,10 @@ def check_embedder(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> None
         "tenant_embedder_model",
         f"the tenant's memories were stored with {known['model']} ({known['dimensions']} "
         f"dimensions) and cannot be found with {wanted['model']} ({wanted['dimensions']}): move "
-        f"them with reembed_tenant -e embedder_model={wanted['model']} "
-        f"-e embedder_dimensions={wanted['dimensions']}, or set tenant_embedder_model and "
-        "tenant_embedder_dimensions back to the stored values. Nothing was touched",
+        f"them with reembed_tenant -e tenant={tenant['tenant']} "
+        f"-e embedder_model={wanted['model']} -e embedder_dimensions={wanted['dimensions']}, or "
+        "set tenant_embedder_model and tenant_embedder_dimensions back to the stored values. "
+        "Nothing was touched",
     )
 
 

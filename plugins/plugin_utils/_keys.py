@@ -206,8 +206,9 @@ def revoked(tenant: str, keys: Sequence[Key], name: str, now: datetime.datetime)
         raise MemcloudError(f"{tenant}: has no key {name}{_known(present)}")
     if not rest:
         raise MemcloudError(
-            f"{tenant}: {name} is its only key: replace it at once with rotate_keys -e overlap=0, "
-            "or shut the tenant with suspend_tenant"
+            f"{tenant}: {name} is its only key: replace it at once with rotate_keys "
+            f"-e tenant={tenant} -e key_name={name} -e overlap=0, or shut the tenant with "
+            f"suspend_tenant -e tenant={tenant}"
         )
     for key in present:
         if key.get("name") == name:

@@ -53,7 +53,8 @@ def choose_node(
         told = "; ".join(f"{node}: {reason}" for node, reason in reasons.items())
         raise MemcloudError(
             f"{tenant}: no node has room for it ({told}). Nothing was written: make room, add a "
-            "node, or name one yourself with -e node=<name>"
+            f"node, or name one yourself: create_tenant -e tenant={tenant} -e node=<name>, or "
+            "tenant_node in an entry made by hand"
         )
     # Within a twentieth memory is equal: what is available changes from moment to moment.
     best = max(left.values())

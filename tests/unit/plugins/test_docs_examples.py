@@ -1,10 +1,14 @@
 # Copyright: (c) 2026, memcloud contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What README, docs and the roles' READMEs show works: each example is given to what reads it."""
+"""What README, docs and the roles' READMEs show works: each example is given to what reads it.
+
+So are the commands that messages advise.
+"""
 
 from __future__ import annotations
 
+import ast
 import base64
 import functools
 import itertools
@@ -21,6 +25,9 @@ from ansible_builder.ee_schema import validate_schema
 from ansible_collections.memcloud.memmachine.plugins.module_utils._defaults import load_defaults
 from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import parse_platform
 from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import parse_tenant
+from ansible_collections.memcloud.memmachine.plugins.plugin_utils._run_variables import (
+    variables_of,
+)
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("roles/*/README.md")])
@@ -130,13 +137,76 @@ def test_a_command_names_a_playbook_and_variables_that_it_reads(command: str) ->
         words.pop(0)
     named = words[1] if words[0] == "ansible-playbook" else words[0]
     name = re.sub(r"^(playbooks/|memcloud\.memmachine\.)|\.yml$", "", named)
-    read = text_of(PLAYBOOKS / f"{name}.yml")
-    unknown = [
-        variable
-        for variable in _VARIABLE.findall(command)
-        if not re.search(rf"\b{variable}\b", read)
+    taken = variables_of(PLAYBOOKS / f"{name}.yml")
+    assert [variable for variable in _VARIABLE.findall(command) if variable not in taken] == []
+
+
+def rows() -> list[Any]:
+    """The rows of tables that name variables beside playbooks: survey questions, options."""
+    found = []
+    for page in PAGES:
+        for row in re.findall(r"^\| (`.*) \|$", page.read_text(), re.MULTILINE):
+            first, *others = row.split(" | ")
+            known = [PLAYBOOKS / f"{word}.yml" for word in re.findall(r"`([a-z_]+)`", first)]
+            known = [playbook for playbook in known if playbook.exists()]
+            names = _VARIABLE.findall(row)
+            names += re.findall(r"`([a-z0-9_]+)`", others[0]) if page.stem == "awx" else []
+            if known and names:
+                label = f"{page.relative_to(ROOT)}: {first}"
+                found.append(pytest.param(known, names, id=label))
+    return found
+
+
+@pytest.mark.parametrize(("playbooks", "names"), rows())
+def test_a_table_names_variables_that_one_of_its_playbooks_reads(
+    playbooks: list[Path], names: list[str]
+) -> None:
+    taken = {variable for playbook in playbooks for variable in variables_of(playbook)}
+    assert sorted(set(names) - taken) == []
+
+
+def sentences(path: Path) -> Iterator[str]:
+    """The texts of a file that may be shown to somebody, each in one line."""
+    text = path.read_text()
+    if path.suffix != ".py":
+        yield " ".join(text.split())
+        return
+    inner: set[ast.AST] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.JoinedStr):
+            inner.update(node.values)
+            parts = (v.value if isinstance(v, ast.Constant) else "…" for v in node.values)
+            yield " ".join("".join(map(str, parts)).split())
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in inner:
+            yield " ".join(node.value.split())
+
+
+def advice() -> list[Any]:
+    """Every command with options that a message of the code may advise."""
+    names = "|".join(sorted(path.stem for path in PLAYBOOKS.glob("*.yml")))
+    command = re.compile(rf"\b({names})((?: -[el] [^\s,;:)`\"]+)+)")
+    files = [*ROOT.glob("plugins/**/*.py"), *ROOT.glob("playbooks/**/*.yml")]
+    files += ROOT.glob("roles/*/tasks/*.yml")
+    found = {
+        (path, match[1], match[2])
+        for path in files
+        for sentence in sentences(path)
+        for match in command.finditer(sentence)
+    }
+    return [
+        pytest.param(name, options, id=f"{path.relative_to(ROOT)}: {name}{options}")
+        for path, name, options in sorted(found)
     ]
-    assert unknown == []
+
+
+@pytest.mark.parametrize(("name", "options"), advice())
+def test_a_command_that_a_message_advises_can_be_followed(name: str, options: str) -> None:
+    playbook = PLAYBOOKS / f"{name}.yml"
+    given = _VARIABLE.findall(options)
+    assert set(given) <= set(variables_of(playbook))
+    # It stops where nobody says for whom it is.
+    if "Make sure that it is said which tenants" in text_of(playbook):
+        assert "tenant" in given or " -l " in options
 
 
 @functools.cache

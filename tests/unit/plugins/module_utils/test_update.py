@@ -317,7 +317,7 @@ def test_no_update_puts_another_embedding_model_on_stored_memories(fleet, operat
     answer = work(fleet, operation, version, **OTHER_MODEL)
     words = "acme: tenant_embedder_model: the tenant's memories were stored with present"
     assert answer["error"].startswith(words)
-    assert "reembed_tenant -e embedder_model=other" in answer["error"]
+    assert "reembed_tenant -e tenant=acme -e embedder_model=other" in answer["error"]
     assert fleet.engine.calls == []
 
 

@@ -119,6 +119,7 @@ REFUSED = [
     (lambda keys: revoked("acme", keys, "x", NOW), "has no key x"),
     (lambda keys: revoked("acme", keys[:1], "default", NOW), "its only key"),
     (lambda keys: revoked("acme", [keys[0], key("ci", "c", PAST)], "default", NOW), "only key"),
+    (lambda keys: revoked("acme", keys[1:], "ci", NOW), "-e tenant=acme -e key_name=ci -e overl"),
 ]
 
 

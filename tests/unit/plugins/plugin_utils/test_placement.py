@@ -56,3 +56,5 @@ def test_where_no_node_has_room_each_says_why():
     assert "a: 512M of memory are available, 1.0G are needed" in told
     assert "b: its platform_subnet_pool has no network left" in told
     assert "c: not set up" in told and "d: it does not answer" in told
+    # deploy_tenant, which chooses for entries made by hand, takes no node.
+    assert "create_tenant -e tenant=acme -e node=<name>, or tenant_node in an entry" in told
