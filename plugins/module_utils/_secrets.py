@@ -36,8 +36,8 @@ _FEWEST_DISTINCT_BYTES = 16
 _INFO = b"memcloud.memmachine/v1"
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _HOW_TO_MAKE = (
-    "make one with `ansible-playbook memcloud.memmachine.init_inventory` "
-    "or `openssl rand -base64 32`"
+    "make one with `ansible-playbook memcloud.memmachine.init_inventory`, which says how the "
+    "inventory reads it, or with `openssl rand -base64 32`"
 )
 
 

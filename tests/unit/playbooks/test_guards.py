@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,21 @@ def test_the_root_key_belongs_to_who_makes_it(inventory: Path) -> None:
     code, output = controller.play(*words, **same_user)
     assert code == 0, output
     assert (inventory / ".secrets/root_key").exists()
+
+
+def test_whoever_makes_a_root_key_is_told_how_the_inventory_reads_it(inventory: Path) -> None:
+    playbook = "playbooks/init_inventory.yml"
+    assert "does not read this key yet" not in play(inventory, playbook)[1]
+    (inventory / "group_vars/all.yml").unlink()
+    words = ("-e", "tenant=new", "-e", "node=node1")
+    lacks = refused(inventory, "playbooks/create_tenant.yml", *words)
+    assert "init_inventory`, which says how the inventory reads it" in lacks
+    code, output = controller.play("-i", inventory, playbook)
+    assert code == 0, output
+    line = re.search(r"platform_root_keys: [^\"\n]+", output)
+    assert line
+    lookup = f"lookup('ansible.builtin.file', '{inventory}/.secrets/root_key')"
+    assert yaml.safe_load(line[0]) == {"platform_root_keys": {1: f"{{{{ {lookup} }}}}"}}
 
 
 def all_variables(inventory: Path, **variables: object) -> None:
