@@ -40,6 +40,8 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._keys import (
 
 _OF_KEYS = ("rotate", "add", "revoke")
 _CHANGES = (*_OF_KEYS, "databases", "root_key")
+# Of a survey that was not answered, too.
+_OVERLAP = "24h"
 
 
 class ActionModule(ControllerAction):
@@ -86,7 +88,8 @@ class ActionModule(ControllerAction):
                     "with -e tenant=<name>"
                 )
         expires = arguments.get("expires")
-        overlap = seconds_of(arguments.get("overlap", "24h"), "overlap")
+        given = arguments.get("overlap")
+        overlap = seconds_of(_OVERLAP if given in (None, "") else given, "overlap")
         ends = moment_of(expires, now, "expires") if expires else ""
         known = str(arguments.get("api_key_sha256") or "").strip()
 

@@ -147,6 +147,8 @@ def test_a_variable_of_another_playbook_stops_the_run(
     [
         (("tenant=acmee",), "There is no tenant acmee in this inventory; nothing was touched."),
         (("tenant=acmee", "-l", "acme"), "There is no tenant acmee in this inventory"),
+        # As of a survey that was not answered.
+        (("tenant=", "-l", "acme"), "tenant is empty; nothing was touched. list_tenants shows"),
         (("tenant=globex", "-l", "acme"), "-l acme leaves tenant globex out; nothing was touched."),
     ],
 )

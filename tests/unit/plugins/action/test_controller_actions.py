@@ -501,6 +501,17 @@ def test_what_another_run_wrote_meanwhile_is_not_taken_off_its_node_again(tmp_pa
     Run(inventory).act(tenant_keys, **{**revoke, "change": "rotate", "key_name": ""})
 
 
+@pytest.mark.parametrize(("overlap", "left"), [("", 2), ("24h", 2), ("0", 1), (0, 1)])
+def test_a_survey_that_leaves_the_overlap_open_gets_the_usual_one(
+    tmp_path: Path, overlap: object, left: int
+) -> None:
+    keys = json.dumps([{"name": "default", "sha256": "d" * 64}])
+    text = ENTRY + f"tenant_api_keys: {keys}\n"
+    inventory = write_inventory(tmp_path, host_vars__acme_DOT_yml=text)
+    Run(inventory).act(tenant_keys, tenants=["acme"], change="rotate", overlap=overlap)
+    assert len(entry(tmp_path, "acme")["tenant_api_keys"]) == left
+
+
 def test_writers_are_made_from_the_settings_of_the_platform(tmp_path: Path) -> None:
     assert isinstance(writer_of("git", str(tmp_path), {}), GitWriter)
     settings = {
