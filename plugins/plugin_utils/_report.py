@@ -123,7 +123,6 @@ def aligned(rows: Sequence[Sequence[Any]]) -> list[str]:
 
 
 def _row(tenant: Mapping[str, Any]) -> tuple[str, ...]:
-    drift = tenant.get("drift") or ()
     return (
         str(tenant["tenant"]),
         str(tenant.get("state") or tenant.get("wanted", "-")),
@@ -133,9 +132,18 @@ def _row(tenant: Mapping[str, Any]) -> tuple[str, ...]:
         _health(tenant),
         _used(tenant, "memory_bytes", _memory_limit(tenant)),
         _used(tenant, "disk_bytes", int(tenant.get("storage_bytes") or 0)),
-        "error" if tenant.get("error") else str(len(drift)) if drift else "-",
+        _differs(tenant),
         str(tenant.get("endpoint", "-")),
     )
+
+
+def _differs(tenant: Mapping[str, Any]) -> str:
+    """How many differences a deployment would take away, and whether an update has something."""
+    if tenant.get("error"):
+        return "error"
+    drift = tenant.get("drift") or ()
+    words = [str(len(drift))] * bool(drift) + ["update"] * bool(tenant.get("outdated"))
+    return ", ".join(words) or "-"
 
 
 def _lines(tenant: Mapping[str, Any]) -> list[tuple[str, Any]]:

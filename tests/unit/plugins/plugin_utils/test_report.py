@@ -75,6 +75,12 @@ def test_a_line_a_tenant_with_columns_in_line() -> None:
     assert rows[1][8] == "2"
 
 
+def test_the_table_says_whose_node_has_other_images_now() -> None:
+    outdated = tenant(outdated=["neo4j"])
+    rows = cells([outdated, {**outdated, "drift": ["x"]}, {**outdated, "error": "node1 is full"}])
+    assert [row[8] for row in rows] == ["update", "1, update", "error"]
+
+
 @pytest.mark.parametrize(
     ("changes", "health"),
     [
