@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
@@ -43,7 +44,9 @@ class ActionModule(ControllerAction):
             keys_dir = controller.keys_dir(platform)
             path = path or answer_path(keys_dir, name)
             facts = facts_of(tenant, str(arguments.get("state") or tenant.state))
-            facts["ca_file"] = _ca_file(tenant, platform, keys_dir)
+            # The role edge puts it beside the inventory, wherever keys are kept.
+            beside = os.path.join(controller.inventory_dir, ".secrets")
+            facts["ca_file"] = _ca_file(tenant, platform, (keys_dir, beside))
         answer = Answer(name, path, str(arguments.get("key_file") or ""))
         if error or answer.read().get("error"):
             facts["error"] = error or None
@@ -57,9 +60,10 @@ class ActionModule(ControllerAction):
         return told
 
 
-def _ca_file(tenant: Tenant, platform: Platform, keys_dir: str) -> str | None:
+def _ca_file(tenant: Tenant, platform: Platform, directories: Iterable[str]) -> str | None:
     """The certificate by which a client of this tenant trusts its node's own authority."""
     if platform.tls_mode != "local_ca":
         return None
-    candidates = (os.path.join(keys_dir, name) for name in (f"ca-{tenant.node}.crt", "ca.crt"))
-    return next((path for path in candidates if os.path.exists(path)), None)
+    names = (f"ca-{tenant.node}.crt", "ca.crt")
+    places = (os.path.join(directory, name) for name in names for directory in directories)
+    return next((path for path in places if os.path.exists(path)), None)

@@ -239,6 +239,19 @@ def test_create_says_what_an_inventory_lacks(tmp_path: Path) -> None:
     assert not (no_git / ".secrets").exists()
 
 
+def test_an_answer_names_the_authority_wherever_keys_are_kept(tmp_path: Path) -> None:
+    inventory = write_inventory(
+        tmp_path / "inventory",
+        group_vars__tenants_DOT_yml=f"platform_keys_dir: {tmp_path}/keys\n",
+    )
+    Run(inventory).act(tenant_create, tenant="acme")
+    assert Run(inventory).act(tenant_answer, "acme")["answer"]["ca_file"] is None
+    beside = inventory / ".secrets/ca.crt"
+    beside.parent.mkdir(exist_ok=True)
+    beside.write_text("x")
+    assert Run(inventory).act(tenant_answer, "acme")["answer"]["ca_file"] == str(beside)
+
+
 def test_an_answer_is_finished_with_state_and_authority(tmp_path: Path) -> None:
     inventory = write_inventory(tmp_path)
     Run(inventory).act(tenant_create, tenant="acme")
