@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.memcloud.memmachine.plugins.module_utils._capacity import human
 from ansible_collections.memcloud.memmachine.plugins.module_utils._deploy import (
     TenantNode,
     TenantResult,
@@ -36,6 +37,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import 
     Probe,
     ProbeError,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._quota import SOFT, Usage
 from ansible_collections.memcloud.memmachine.plugins.module_utils._retention import moment_of
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import sha256
 
@@ -230,9 +232,17 @@ class TenantDoctor:
             yield WARNING, what, advice
 
     def _storage(self) -> Found:
+        advice = f"change_tier -e tenant={self.name}, or have memories deleted"
         if self._record.get("writes") == "closed":
-            advice = f"change_tier -e tenant={self.name}, or have memories deleted"
             yield ERROR, "is used up: the gate answers 507 to writes", advice
+            return
+        known = self._record.get("storage") or {}
+        if known:
+            limit = int(self._tenant["storage"])
+            usage = Usage(int(known["files"]), int(known["uncounted"]), limit)
+            if usage.share >= SOFT:
+                what = f"{usage.share:.0%} of {human(limit)} were used at {known['measured']}"
+                yield WARNING, what, advice
 
     def _containers(self) -> Found:
         for role in ROLES:

@@ -137,6 +137,13 @@ TENANT_CASES = [
         "were last verified 16 days ago",
     ),
     ({"writes": "closed"}, {}, "storage", ERROR, "is used up"),
+    (
+        {"storage": {"files": 900 * 1024**2, "uncounted": 0, "limit": 1024**3, "measured": NOW}},
+        {},
+        "storage",
+        WARNING,
+        "88% of 1 GiB were used at",
+    ),
 ]
 
 
