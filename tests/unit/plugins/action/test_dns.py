@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from controller_side import ROOT_KEY, Run, write_inventory
 
 ENTRY = 'tenant_uid: "0123456789abcdef"\ntenant_node: node1\n'
+POWERDNS = Path(__file__).parents[4] / "docs/dns-hooks/powerdns"
 HOOK = '#!/bin/sh\nprintf "%s\\n" "$*" >>"$(dirname "$0")/called"\necho done\n'
 
 
@@ -104,3 +107,37 @@ def test_a_hook_that_fails_fails_the_tenant_with_its_words(tmp_path):
 def test_without_a_hook_nothing_is_called(tmp_path):
     run = Run(write_inventory(tmp_path, host_vars__acme_DOT_yml=ENTRY))
     assert run.act(tenant_dns, "acme")["command"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (("present", "192.0.2.7"), ["DELETE AAAA", "DELETE CNAME", "REPLACE A 192.0.2.7"]),
+        (("present", "2001:db8::7"), ["DELETE A", "DELETE CNAME", "REPLACE AAAA 2001:db8::7"]),
+        (("present", "n.example"), ["DELETE A", "DELETE AAAA", "REPLACE CNAME n.example."]),
+        (("absent",), ["DELETE A", "DELETE AAAA", "DELETE CNAME"]),
+    ],
+)
+def test_the_hook_for_powerdns_first_removes_what_no_record_may_stand_beside(
+    tmp_path, words, asked
+):
+    """PowerDNS looks with each record at what is there: an address beside a CNAME is refused."""
+    curl = tmp_path / "curl"
+    curl.write_text('#!/bin/sh\nwhile [ "$1" != --data ]; do shift; done\nprintf %s "$2"\n')
+    curl.chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "POWERDNS_URL": "http://127.0.0.1:8081",
+        "POWERDNS_ZONE": "example.com",
+        "POWERDNS_KEY_FILE": "/key",
+    }
+    state, *address = words
+    command = [POWERDNS, state, "acme", "acme.example.com", *address, *(["60"] if address else [])]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    sets = json.loads(done.stdout)["rrsets"]
+    assert {entry["name"] for entry in sets} == {"acme.example.com."}
+    assert [
+        " ".join([e["changetype"], e["type"], *(r["content"] for r in e.get("records", []))])
+        for e in sets
+    ] == asked
+    assert [entry["ttl"] for entry in sets if "ttl" in entry] == [60] * len(address)
