@@ -39,6 +39,9 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     canonical_json,
     sha256,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import (
+    TENANT_VARIABLES,
+)
 
 _OPENAI_URL = "https://api.openai.com/v1"
 _UID = 30012
@@ -112,7 +115,7 @@ def check_model(
 
     The caller holds the lock of checks, so that what is found of another request is a killed run's.
 
-    :raises VariableError: naming the tenant's variable at fault.
+    :raises VariableError: naming the variable at fault, the fleet's and the tenant's.
     """
     _remove_requests(state)
     model = tenant["model"]
@@ -134,7 +137,17 @@ def check_model(
     if os.path.exists(remembered):
         return
     answer = _ask(engine, state, platform, request, script, image)
-    judge(tenant["tenant"], request, answer)
+    try:
+        judge(tenant["tenant"], request, answer)
+    except VariableError as error:
+        own = error.variable.replace("platform_", "tenant_", 1)
+        if own not in TENANT_VARIABLES:
+            raise
+        raise VariableError(
+            error.tenant,
+            error.variable,
+            f"{error.message.rstrip('.')}. Where its entry has {own}, it is that one",
+        ) from None
     size, wanted = answer["size"], model["embedder_dimensions"]
     if size != wanted:
         raise VariableError(
