@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 from pathlib import Path
@@ -21,6 +22,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant_facts 
     tenant_facts,
 )
 
+DOCUMENTED = Path(__file__).parents[4] / "docs/registry.md"
 UP = {"running": True, "health": "answers"}
 DOWN = {"running": False, "health": "exited (0)"}
 ALL_UP = dict.fromkeys(("postgres", "neo4j", "app"), UP)
@@ -155,6 +157,8 @@ def test_facts_of_a_tenant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert new["state"] == "deploying"
     assert new["slot"] is None
     assert new["containers"] == {}
+    # What programs read is told to who writes them.
+    assert set(acme) <= set(re.findall(r"`(\w+)`", DOCUMENTED.read_text()))
 
 
 @pytest.mark.parametrize(

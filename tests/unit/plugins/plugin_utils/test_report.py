@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,6 +162,8 @@ def test_what_the_inventory_says_has_no_hash_of_a_key() -> None:
     assert told["wanted"] == "running"
     assert told["keys"] == [{"name": "default", "expires": None}]
     assert "abc" not in repr(told)
+    documented = (Path(__file__).parents[4] / "docs/registry.md").read_text()
+    assert set(told) <= set(re.findall(r"`(\w+)`", documented))
 
 
 def test_the_journal_is_a_line_for_each_thing_that_happened():
