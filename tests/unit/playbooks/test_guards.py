@@ -97,6 +97,20 @@ def test_the_nodes_that_are_named_are_removed(
     assert asked(output) == nodes
 
 
+def test_a_node_that_cannot_be_worked_on_is_told_with_its_own_words(inventory: Path) -> None:
+    """Without sudo no Python is found either."""
+    ssh = inventory.parent / "ssh"
+    ssh.write_text("#!/bin/sh\necho 'sh: 1: sudo: not found'\nexit 127\n")
+    ssh.chmod(0o755)
+    all_variables(inventory, ansible_ssh_executable=str(ssh))
+    nodes = inventory / "nodes.yml"
+    nodes.write_text(yaml.safe_dump({"nodes": {"hosts": {"node1": {"ansible_host": "192.0.2.1"}}}}))
+    status, output = play(inventory, "playbooks/setup_node.yml")
+    assert status != 0
+    assert "node1: python3 is missing (sh: 1: sudo: not found); a node needs Python 3.9" in output
+    assert "and sudo where it is not reached as root" in output
+
+
 def test_an_only_node_need_not_be_named(inventory: Path) -> None:
     text = (inventory / "nodes.yml").read_text()
     nodes = yaml.safe_load(text)["nodes"]["hosts"]
