@@ -54,6 +54,7 @@ NODE_VARIABLES = (
     "platform_node_venv",
     "platform_subnet_pool",
     "platform_image_source",
+    "platform_parallelism",
     "platform_http_port",
     "platform_https_port",
     "platform_edge_api_port",
@@ -62,6 +63,7 @@ NODE_VARIABLES = (
     "platform_demo_model_port",
     "platform_tls_mode",
     "platform_public_address",
+    "platform_manage_hosts_file",
 )
 # What no node needs to be set up: whoever does it may not have them.
 _SECRETS = frozenset(

@@ -36,7 +36,10 @@ all:
     nodes:
       hosts:
         node1: {}
-        node2: {platform_data_dir: /srv/memcloud, platform_https_port: 8443}
+        node2:
+          platform_data_dir: /srv/memcloud
+          platform_https_port: 8443
+          platform_parallelism: 16
     tenants:
       hosts:
         acme: {tenant_uid: 0123456789abcde1, tenant_node: node1}
@@ -105,6 +108,7 @@ def test_tenants_are_sorted_by_node_with_the_nodes_own_settings(run):
     assert batches["node2"]["platform"]["data_dir"] == "/srv/memcloud"
     assert batches["node2"]["platform"]["https_port"] == 8443
     assert batches["node1"]["platform"]["https_port"] == 443
+    assert [batches[node]["platform"]["parallelism"] for node in ("node1", "node2")] == [4, 16]
     assert tenants[1]["owner"] == "customer-17"
     assert batches["node1"]["representative"] == "acme"
     assert batches["node1"]["interpreter"] == "/opt/memcloud/venv/bin/python"
