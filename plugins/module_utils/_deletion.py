@@ -37,6 +37,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._names import 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import NodeState
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import DEPARTED
 from ansible_collections.memcloud.memmachine.plugins.module_utils._plan import Found, observe
+from ansible_collections.memcloud.memmachine.plugins.module_utils._route import ROUTERS
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import (
     LABEL_TENANT,
     LABEL_UID,
@@ -295,7 +296,7 @@ def _loaded(job: Job) -> Iterator[Thing]:
     status, answer = ask(job.platform["gate_port"], "/stats")
     if status == 200 and job.name in (answer.get("tenants") or {}):
         yield {"kind": "gate", "name": job.name}
-    mine = {f"{job.name}-{router}@file" for router in ("api", "mcp", "health")}
+    mine = {f"{job.name}-{router}@file" for router in ROUTERS}
     status, routers = ask(job.platform["edge_api_port"], "/api/http/routers?per_page=10000")
     for router in routers if status == 200 else ():
         if router["name"] in mine and job.tenant["hostname"] in router["rule"]:

@@ -39,6 +39,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._probe import 
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._quota import SOFT, Usage
 from ansible_collections.memcloud.memmachine.plugins.module_utils._retention import moment_of
+from ansible_collections.memcloud.memmachine.plugins.module_utils._route import ROUTERS
 from ansible_collections.memcloud.memmachine.plugins.module_utils._spec import sha256
 
 Found = Iterator[tuple[str, str, str]]
@@ -132,7 +133,7 @@ class TenantDoctor:
                     yield ERROR, "decides by another file than the one on disk", advice
 
     def _route(self) -> Found:
-        for kind in ("api", "mcp", "health"):
+        for kind in ROUTERS:
             router = f"{self.name}-{kind}@file"
             status, answer = ask(self._platform["edge_api_port"], f"/api/http/routers/{router}")
             if status != 200 or answer.get("status") != "enabled":

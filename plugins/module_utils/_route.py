@@ -25,6 +25,8 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._names import 
 )
 
 TLS_MODES = ("local_ca", "files", "acme", "off")
+# What each tenant's routers are called, behind its name.
+ROUTERS = ("api", "mcp", "mcpcall", "health")
 ACME_RESOLVER = "memcloud"
 CERTIFICATE_DIR = "/etc/traefik/certs"
 

@@ -186,6 +186,20 @@ def test_a_secret_that_is_the_name_of_a_variable(deployed, line, name):
     assert (found is None) if name is None else (name in found.what and found.level == ERROR)
 
 
+def test_each_route_of_a_tenant_is_looked_at(deployed, monkeypatch):
+    gone = "/api/http/routers/acme-mcpcall@file"
+    served = 200, {"status": "enabled"}
+    monkeypatch.setattr(
+        _doctor_tenant, "ask", lambda _port, path: (404, {}) if path == gone else served
+    )
+    made, tenants, _secrets = deployed.made(["acme"], {})
+    (plan,) = made.plan(tenants)
+    doctor = _doctor_tenant.TenantDoctor(made, tenants[0], plan, "")
+    (route,) = (check for check in doctor.checks() if check.name == "route")
+    ((level, what, _advice),) = route.look()
+    assert (level, what) == (ERROR, "Traefik does not serve acme-mcpcall@file: 404")
+
+
 class FakeProbe:
     """A round trip that notes who works on the tenant meanwhile."""
 

@@ -9,6 +9,7 @@ import re
 
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils._route import (
+    ROUTERS,
     Route,
     RouteError,
     RouteLimits,
@@ -44,6 +45,7 @@ def middleware(route: Route, name: str) -> dict:
 
 def test_api_passes_gate_then_rate_then_in_flight_then_body_limit():
     router = http_of(ROUTE)["routers"]["acme-api"]
+    assert list(http_of(ROUTE)["routers"]) == [f"acme-{name}" for name in ROUTERS]
     assert router["middlewares"] == [
         "acme-gate",
         "acme-rate",
