@@ -55,6 +55,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state im
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
     DEPARTED,
     check_embedder,
+    check_identity,
     check_not_departed,
     check_version,
     finish_killed,
@@ -151,6 +152,7 @@ class TenantNode(Node):
                     self.state, self.platform, tenant, mine, elsewhere
                 ):
                     continue
+                check_identity(tenant, record)
                 counts_not = list(DECISIONS) if settle else overruled(tenant, record)
                 if settle and tenant["state"] != "deleted":
                     counts_not.append(DEPARTED)
@@ -260,14 +262,6 @@ class TenantNode(Node):
                 f"{tenant['hostname']} already leads to tenant {other} on this node: give this "
                 "tenant another hostname",
             )
-        if record.get("uid") not in (None, tenant["uid"]):
-            raise VariableError(
-                name,
-                "tenant_uid",
-                f"is {tenant['uid']}, but this node keeps data of another tenant of that name "
-                f"(uid {record['uid']}): set it back, or delete the other one with "
-                "keep_data=false first",
-            )
         check_embedder(tenant, record)
         check_version(tenant, record)
         check_fits(tenant, record, lambda role: self._stored(tenant, record, role))
@@ -360,6 +354,7 @@ class TenantNode(Node):
         elsewhere = job.params["elsewhere"]
         if elsewhere and not left_something(self.state, self.platform, tenant, found, elsewhere):
             return
+        check_identity(tenant, job.record)
         result.drift += _settled(tenant, job.settled)
         accept(job.stated, self.run, self.began, job.record)
         check_not_departed(tenant, job.record)

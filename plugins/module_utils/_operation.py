@@ -168,6 +168,7 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
             f"{job.name}: its node has no record of it: run deploy_tenant for it first. Nothing "
             "was touched"
         )
+    check_identity(job.tenant, job.record)
     key = job.tenant["root_key"]
     job.state.check_root_key(job.name, key["version"], key["check"])
     accept(job.stated, job.node.run, job.node.began, job.record)
@@ -312,6 +313,20 @@ def _give_up(job: Job) -> None:
     job.clean()
     left = job.record.pop("operation")
     job.record["state"] = left.get("state") or job.record.get("state")
+
+
+def check_identity(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Stop what would stop, change or take off another tenant of that name."""
+    if record.get("uid") in (None, tenant["uid"]):
+        return
+    written = ", and tenant_state, which is deleted by now," if tenant["state"] == "deleted" else ""
+    raise VariableError(
+        tenant["tenant"],
+        "tenant_uid",
+        f"is {tenant['uid']}, but this node keeps data of another tenant of that name (uid "
+        f"{record['uid']}). Nothing of it was touched: where it is this one, set tenant_uid{written} "
+        "back in the entry; else give this one another name",
+    )
 
 
 def check_not_departed(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> None:

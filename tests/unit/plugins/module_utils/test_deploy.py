@@ -499,6 +499,17 @@ def test_another_tenant_of_its_name_is_spared(node):
     assert len(node.engine.found_volumes) == 2
 
 
+@pytest.mark.parametrize("purge", [False, True])
+def test_who_has_the_name_of_another_tenant_does_not_delete_it(node, purge):
+    node.converge("acme")
+    theirs = {"tenant_uid": "f" * 16, "tenant_state": "deleted", "purge": purge}
+    before = node.record("acme")
+    for result in (node.plan("acme", **theirs)["acme"], node.converge("acme", **theirs)["acme"]):
+        assert "another tenant of that name (uid 00000000abcdef01)" in result.error
+        assert "and tenant_state, which is deleted by now" in result.error
+    assert node.engine.calls == [] and node.record("acme") == before
+
+
 DEMO, REAL = "demo-embedding", "text-embedding-3-small"
 
 

@@ -71,6 +71,14 @@ def work_on(node, operation, age=0, **variables):
     return operate(Node(platform, "ben@desk"), operation, [tenant], {"acme": secrets}, {}, {})[0]
 
 
+def test_an_operation_does_not_touch_another_tenant_of_that_name(node):
+    node.converge("acme")
+    node.engine.calls.clear()
+    answer = work_on(node, Work(), tenant_uid="f" * 16)
+    assert "another tenant of that name (uid 00000000abcdef01)" in answer["error"]
+    assert node.engine.calls == [] and "operation" not in node.record("acme")
+
+
 def test_an_operation_holds_requests_and_leaves_the_tenant_as_it_was(node):
     node.converge("acme")
     work = Work()
