@@ -122,15 +122,17 @@ def left_something(
             f"{name}: a node keeps {', '.join(things)} of it (uid {uid}), but also the record of "
             f"another tenant of that name (uid {recorded}): remove what is not wanted by hand"
         )
-    return bool(things) or (not recorded and state.slot(uid) is not None)
+    slot = state.node()["slots"].get(uid) or {}
+    return bool(things) or (not recorded and slot.get("tenant") == name)
 
 
 def volumes_of(tenant: Mapping[str, Any], volumes: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Those of this very identity: a name may have been used before."""
+    """Those of this very identity: a name may have been used before, and a uid been copied."""
+    mine = {LABEL_TENANT: tenant["tenant"], LABEL_UID: tenant["uid"]}
     return [
         str(volume["Name"])
         for volume in volumes
-        if (volume.get("Labels") or {}).get(LABEL_UID) == tenant["uid"]
+        if mine.items() <= (volume.get("Labels") or {}).items()
     ]
 
 

@@ -153,6 +153,7 @@ class TenantNode(Node):
                 ):
                     continue
                 check_identity(tenant, record)
+                self.state.check_name(name, tenant["uid"], node["slots"])
                 counts_not = list(DECISIONS) if settle else overruled(tenant, record)
                 if settle and tenant["state"] != "deleted":
                     counts_not.append(DEPARTED)
@@ -355,6 +356,7 @@ class TenantNode(Node):
         if elsewhere and not left_something(self.state, self.platform, tenant, found, elsewhere):
             return
         check_identity(tenant, job.record)
+        self.state.check_name(job.name, tenant["uid"])
         result.drift += _settled(tenant, job.settled)
         accept(job.stated, self.run, self.began, job.record)
         check_not_departed(tenant, job.record)

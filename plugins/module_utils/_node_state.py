@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import (
     MemcloudError,
+    VariableError,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import atomic_write
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import locked
@@ -107,6 +108,26 @@ class NodeState:
         """The slot of a tenant, None when it has none yet."""
         entry = self.node()["slots"].get(uid)
         return int(entry["slot"]) if entry else None
+
+    def check_name(
+        self, tenant: str, uid: str, slots: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
+        """Stop when this node has the identity under another tenant's name.
+
+        Both would have the same addresses: requests for one would reach the other.
+
+        :param slots: the node's slots, where they have been read already.
+        """
+        entry = (self.node()["slots"] if slots is None else slots).get(uid)
+        if entry and entry["tenant"] != tenant:
+            raise VariableError(
+                tenant,
+                "tenant_uid",
+                f"is {uid}, which is that of tenant {entry['tenant']} on this node, with its "
+                "memories. Nothing was touched: a tenant keeps its name (tenant_hostname can be "
+                f"another), so call its entry {entry['tenant']} again; where this entry is a copy, "
+                "remove tenant_uid and tenant_api_keys from it",
+            )
 
     def claim_slot(self, uid: str, tenant: str, pool: str, owner: str) -> int:
         """The slot of a tenant; the lowest free one is claimed for a new tenant.

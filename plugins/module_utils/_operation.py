@@ -324,8 +324,8 @@ def check_identity(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> None
         tenant["tenant"],
         "tenant_uid",
         f"is {tenant['uid']}, but this node keeps data of another tenant of that name (uid "
-        f"{record['uid']}). Nothing of it was touched: where it is this one, set tenant_uid{written} "
-        "back in the entry; else give this one another name",
+        f"{record['uid']}). Nothing of it was touched: where it is this one, set "
+        f"tenant_uid{written} back in the entry; else give this one another name",
     )
 
 

@@ -510,6 +510,30 @@ def test_who_has_the_name_of_another_tenant_does_not_delete_it(node, purge):
     assert node.engine.calls == [] and node.record("acme") == before
 
 
+@pytest.mark.parametrize(
+    "how", [{}, {"tenant_state": "deleted"}, {"tenant_state": "deleted", "purge": True}]
+)
+def test_the_uid_of_a_tenant_of_another_name_is_refused(node, how):
+    node.converge("acme")
+    node.converge("acme", tenant_state="deleted")
+    left = list(node.engine.found_volumes)
+    for result in (node.plan("initech", **how), node.converge("initech", **how)):
+        assert "tenant_uid: is 00000000abcdef01, which is that of tenant acme" in (
+            result["initech"].error
+        )
+    assert node.engine.calls == [] and list(node.engine.found_volumes) == left
+    assert not (node.data_dir / "gate/tenants/initech.json").exists()
+
+
+def test_a_copied_uid_purges_nothing_on_other_nodes(node):
+    node.converge("acme")
+    node.converge("acme", tenant_state="deleted")
+    node.converge("initech", tenant_state="deleted", purge=True, elsewhere="purged")
+    assert node.engine.calls == [] and len(node.engine.found_volumes) == 2
+    node.converge("acme")
+    assert node.record("acme")["slot"] == 1
+
+
 DEMO, REAL = "demo-embedding", "text-embedding-3-small"
 
 
@@ -602,8 +626,8 @@ def test_a_node_of_an_older_collection_is_set_up_before_its_tenants(node, monkey
     before = (node.data_dir / "edge/dynamic/acme.yml").read_text(), node.record("acme")
     asked = []
     monkeypatch.setattr(_edge_api, "ask", lambda port, path: asked.append(path) or (404, {}))
-    for name in ("acme", "globex"):
-        error = node.converge(name, tenant_wake=False)[name].error
+    for name, uid in (("acme", before[1]["uid"]), ("globex", "f" * 16)):
+        error = node.converge(name, tenant_wake=False, tenant_uid=uid)[name].error
         assert error.startswith(f"{name}: its node was set up by an older collection")
         assert "run setup_node for the node" in error
     assert asked == ["/body"] * 2
