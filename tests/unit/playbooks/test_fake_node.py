@@ -380,6 +380,17 @@ def test_a_tenant_that_never_ran_moves_by_its_entry_alone(world: World) -> None:
     assert whats == ["depart_plan", "node2 tenant_plan", "depart", "tenant_plan"]
 
 
+@pytest.mark.parametrize("entry", ["node1", "node2"])
+def test_a_machine_with_two_names_keeps_what_lives_there(world: World, entry: str) -> None:
+    world.set_up_node2()
+    (world.directory / "data/mc").mkdir(parents=True)
+    world.entry("acme", tenant_node=entry)
+    words = ("-e", "tenant=acme", "-e", "node=node2", "-e", "confirm=true")
+    status, output = world.play("playbooks/move_tenant.yml", *words)
+    assert status != 0 and "acme: node1 and node2 are two names of one machine" in output
+    assert world.calls() == [] and world.entry("acme")["tenant_node"] == entry
+
+
 @pytest.mark.parametrize("check", [(), ("--check",)])
 def test_a_tenant_whose_move_would_be_refused_is_not_even_made_there(
     world: World, check: tuple[str, ...]
