@@ -26,7 +26,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
-from ansible_collections.memcloud.memmachine.plugins.module_utils._files import existing
+from ansible_collections.memcloud.memmachine.plugins.module_utils._files import (
+    existing,
+    names_in,
+    read_text,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._inspect import UnixConnection
 
 CONFIGURATION = "/etc/memcloud"
@@ -198,6 +202,25 @@ def venv_is_current(venv: str, requirements: str) -> bool:
         digest = hashlib.sha256(requirements.encode()).hexdigest()
         return file.read().strip() == digest and os.access(f"{venv}/bin/python", os.X_OK)
     return False
+
+
+def check_data_dir(node: str, platform: str, data_dir: str) -> None:
+    """Stop when the platform of that name has its tenants' files in another directory here."""
+    settings: Any = None
+    with contextlib.suppress(ValueError):
+        settings = json.loads(read_text(os.path.join(CONFIGURATION, f"{platform}.json")) or "{}")
+    known = str(settings.get("data_dir") or "") if isinstance(settings, dict) else ""
+    if not known or os.path.realpath(known) == os.path.realpath(data_dir):
+        return
+    tenants = names_in(os.path.join(known, "tenants"))
+    if tenants:
+        raise NodeError(
+            f"{node}: platform {platform} has the files of {len(tenants)} tenants "
+            f"({', '.join(sorted(tenants)[:10])}) in {known} here, and not in {data_dir}, from "
+            "which none of them would be served. Nothing was touched. Set platform_data_dir back "
+            "(a larger disk can be mounted there), or give a platform of another inventory another "
+            "platform_name"
+        )
 
 
 # -- network ------------------------------------------------------------------------------------
@@ -408,6 +431,7 @@ def survey(wanted: Wanted) -> dict[str, Any]:
     engine = engine_facts(wanted.docker_host)
     if engine:
         check_engine(wanted.node, engine)
+    check_data_dir(wanted.node, wanted.platform, wanted.data_dir)
     check_pool(wanted.node, wanted.subnet_pool, wanted.platform, ipv4_routes())
     root = engine.root_dir if engine else wanted.engine_root
     free = check_disk(wanted.node, [wanted.data_dir, root or "/var/lib/docker"], wanted.min_free)

@@ -14,6 +14,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._node_check im
     EngineFacts,
     NodeError,
     Wanted,
+    check_data_dir,
     check_disk,
     check_engine,
     check_pool,
@@ -250,6 +251,22 @@ def test_survey_of_a_node_that_has_all(engine, tmp_path):
     assert found["engine"]["version"] == "20.10.24"
     assert found["init"] in ("systemd", "none")
     assert found["venv"] is False
+
+
+def test_tenants_are_not_left_behind_in_another_directory(tmp_path, monkeypatch):
+    monkeypatch.setattr(_node_check, "CONFIGURATION", str(tmp_path))
+    there, here, link = (str(tmp_path / name) for name in ("there", "here", "link"))
+    os.symlink(there, link)
+    check_data_dir("node1", "mc", here)
+    (tmp_path / "mc.json").write_text('{"platform": "mc", "data_dir": "%s"}' % there)
+    check_data_dir("node1", "mc", here)
+    os.makedirs(tmp_path / "there/tenants/acme")
+    for other in (("mc", there), ("mc", link), ("qs", here)):
+        check_data_dir("node1", *other)
+    with pytest.raises(NodeError, match=r"node1: platform mc has the files of 1 tenants \(acme\)"):
+        check_data_dir("node1", "mc", here)
+    (tmp_path / "mc.json").write_text("{")  # as a loss of power left it
+    check_data_dir("node1", "mc", here)
 
 
 def test_limits_that_are_too_low_are_named_and_missing_ones_are_not(tmp_path):
