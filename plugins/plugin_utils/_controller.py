@@ -106,6 +106,16 @@ class Controller:
                 raise VariableError(
                     tenant, "tenant_node_group", f"is {group!r}, in which there is no node"
                 )
+        there = [name for name, room in rooms.items() if tenant in (room.get("tenants") or ())]
+        if there:
+            raise VariableError(
+                tenant,
+                "tenant_node",
+                f"is not in its entry, and {' and '.join(there)} has a tenant of this name, which "
+                "would go on beside a new one elsewhere. Nothing was written: where it is this "
+                f"one, put its entry back as it was (state.json in tenants/{tenant} below "
+                "platform_data_dir has its uid); else choose another name",
+            )
         if len(nodes) == 1:
             return nodes[0]
         carried: dict[str, list[str]] = {node: [] for node in nodes}

@@ -163,6 +163,18 @@ def test_entries_of_one_run_that_get_a_node_count_for_each_other(tmp_path: Path)
     assert sorted(placed) == ["node1"] * 3 + ["node2"] * 3
 
 
+def test_an_entry_that_was_emptied_is_not_begun_anew_on_another_node(tmp_path: Path) -> None:
+    entries = {"host_vars__acme_DOT_yml": ""}
+    run = Run(write_inventory(tmp_path, nodes_DOT_yml=TWO_NODES, **entries))
+    room = {"memory": 64 << 30, "disk": 1 << 40, "slots": 99}
+    rooms = {"node1": {**room, "tenants": ["acme"]}, "node2": {**room, "tenants": []}}
+    with pytest.raises(AnsibleActionFail, match="^acme: tenant_node: .* node1 has a tenant of"):
+        run.act(tenant_create, tenant="acme", rooms=rooms)
+    assert entry(tmp_path, "acme") is None
+    assert not (tmp_path / ".secrets" / "acme.json").exists()
+    run.act(tenant_create, tenant="globex", rooms=rooms)
+
+
 def test_create_takes_what_group_vars_say(tmp_path: Path) -> None:
     inventory = write_inventory(
         tmp_path,
