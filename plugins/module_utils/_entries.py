@@ -59,6 +59,13 @@ def find_entries(directory: str) -> list[Entry]:
     return list(entries.values())
 
 
+def others_of(entry: Entry) -> list[str]:
+    """The files under an entry's name that would be the entry, were it not there."""
+    top = os.path.join(os.path.dirname(entry.path), entry.name)
+    files = (top + extension for extension in EXTENSIONS)
+    return [path for path in files if path != entry.path and os.path.lexists(path)]
+
+
 def load_entries(
     entries: Iterable[Entry], decrypt: Callable[[str], str | bytes] | None = None
 ) -> Entries:

@@ -27,6 +27,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._entries impor
     find_entries,
     load_file,
     load_plain,
+    others_of,
     parse_variables,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
@@ -226,6 +227,13 @@ class FileWriter:
         entry = self._entry(request.name)
         if entry is None or current is None:
             return Change(False, "", "", os.path.join(self._directory, request.name + ".yml"))
+        others = others_of(entry)
+        if others:
+            raise MemcloudError(
+                f"{request.name}: its entry is {entry.path}, and {' and '.join(others)} beside it, "
+                "of no effect so far, would make the tenant anew, with the keys that stand there. "
+                "The entry was not removed: remove what is beside it, and run this again"
+            )
         before = "".join(shown(read_text(file), file) for file in entry.files)
         if not dry_run and os.path.isdir(entry.path):
             shutil.rmtree(entry.path)

@@ -257,6 +257,23 @@ def test_deleting_what_is_not_there_changes_nothing(tmp_path: Path) -> None:
     assert writer.read("acme") is None
 
 
+@pytest.mark.parametrize("entry", ["acme.yml", "acme/tenant.yml"])
+def test_an_entry_is_not_removed_where_another_one_would_take_its_place(
+    tmp_path: Path, entry: str
+) -> None:
+    path, other = tmp_path / "host_vars" / entry, tmp_path / "host_vars/acme.yaml"
+    path.parent.mkdir(parents=True)
+    for file in (path, other, tmp_path / "host_vars/acme-2.yml"):
+        file.write_text("tenant_tier: free\n")
+    writer, request = FileWriter(str(tmp_path)), Request("acme", {}, delete=True)
+    for dry_run in (True, False):
+        with pytest.raises(MemcloudError, match=r"^acme: its entry is .*/acme\.yaml beside it"):
+            writer.apply(request, dry_run=dry_run)
+    assert path.exists()
+    other.unlink()
+    assert writer.apply(request).changed and writer.read("acme") is None
+
+
 def test_a_dry_run_says_what_it_would_do_and_does_nothing(tmp_path: Path) -> None:
     writer = FileWriter(str(tmp_path))
     change = writer.apply(Request("acme", {"tenant_tier": "pro"}), dry_run=True)
