@@ -23,7 +23,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
     VariableError,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._files import keep_out_of_git
-from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import whole_number
+from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import (
+    kind_of,
+    whole_number,
+)
 
 ROOT_KEY_BYTES = 32
 PURPOSES = frozenset({"postgres-admin", "postgres-app", "neo4j", "neo4j-salt", "probe", "backup"})
@@ -47,8 +50,7 @@ def parse_root_keys(value: Any) -> dict[int, bytes]:
         raise _bad("is missing. Give at least one root key as {1: <base64>}; " + _HOW_TO_MAKE)
     if not isinstance(value, Mapping):
         raise _bad(
-            "must be a mapping from a version to a key, as {1: <base64>}, not %s"
-            % type(value).__name__
+            "must be a mapping from a version to a key, as {1: <base64>}, not %s" % kind_of(value)
         )
     keys = {_version(version): _root_key(version, text) for version, text in value.items()}
     if len(keys) != len(value):

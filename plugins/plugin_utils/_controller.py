@@ -184,7 +184,7 @@ class Controller:
         return {
             name: templar.template(value)
             for name, value in raw.items()
-            if name.startswith(prefixes)
+            if str(name).startswith(prefixes)
         }
 
     def _raw(self, name: str) -> dict[str, Any]:

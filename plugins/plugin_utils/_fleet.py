@@ -42,6 +42,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._tenant import
     check_fleet,
     parse_tenant,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._variables import kind_of
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._run_variables import (
     check_run_variables,
 )
@@ -137,7 +138,7 @@ class FleetVariables:
         parse_platform({**load_defaults(), **values, "platform_root_keys": _ANY_ROOT_KEYS})
 
     def _platform(self, raw: Mapping[str, Any], node: str) -> Platform:
-        own = {key: raw[key] for key in raw if key.startswith("platform_")}
+        own = {key: raw[key] for key in raw if str(key).startswith("platform_")}
         own.update(self._settings_of(node))
         # The same text gives the same platform, unless a template in it looks at the tenant.
         key = repr(sorted(own.items(), key=lambda item: item[0]))
@@ -161,6 +162,13 @@ class FleetVariables:
         plain: dict[str, Any] = {}
         templates: dict[str, Any] = {}
         for name, value in raw.items():
+            if not isinstance(name, str):
+                raise VariableError(
+                    owner,
+                    str(name),
+                    f"is {kind_of(name)} and no name of a variable. What belongs below another one "
+                    "is indented, as the versions of platform_root_keys are",
+                )
             if name.startswith(prefix) and name not in but:
                 (templates if _needs_templating(value) else plain)[name] = value
         if templates:

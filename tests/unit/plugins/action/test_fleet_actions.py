@@ -134,6 +134,10 @@ BROKEN = [
         "        a: {tenant_uid: 0123456789abcde4, tenant_node: node1, tenant_owner: '{{ gone }}'}",
         "a: tenant_owner: cannot be evaluated",
     ),
+    (
+        "        a: {tenant_uid: 0123456789abcde4, tenant_node: node1, 1: x}",
+        "a: 1: is a number and no name of a variable",
+    ),
 ]
 
 
