@@ -26,17 +26,22 @@ PLAYBOOKS = controller.TOP / "playbooks"
 SETTING = re.compile(r"([A-Z_]+)=(.*)")
 
 
-@pytest.fixture
-def commands(tmp_path: Path) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("schedule")
+
+
+@pytest.fixture(scope="module")
+def commands(place: Path) -> dict[str, str]:
     """What cron gives to the shell, by playbook."""
-    inventory = tmp_path / "with a space.yml"
+    inventory = place / "with a space.yml"
     inventory.write_text("nodes: {hosts: {node1: {platform_name: zz}}}\n")
-    schedule = tmp_path / "schedule"
+    schedule = place / "schedule"
     given = ("-e", f"cron_file={schedule}", "-i", str(inventory))
     code, output = controller.play("playbooks/schedule_backups.yml", *given)
     assert code == 0, output
     assert "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED=true\n" in schedule.read_text()
-    stub = tmp_path / "ansible-playbook"
+    stub = place / "ansible-playbook"
     stub.write_text('#!/bin/sh\necho "did $*"\nexit ${STATUS:-0}\n')
     stub.chmod(0o755)
     found = {}
@@ -52,7 +57,7 @@ def commands(tmp_path: Path) -> dict[str, str]:
         for before, after in (
             ("logger -t memcloud-zz-backups", "cat"),
             (f" {program} ", f" {stub} "),
-            ("/run/lock/", f"{tmp_path}/"),
+            ("/run/lock/", f"{place}/"),
         ):
             assert command.count(before) == 1, command
             command = command.replace(before, after)
@@ -76,20 +81,18 @@ def said(command: str, **environment: str) -> str:
 CARE = ("prune_backups", "check_backups", "verify_backups")
 
 
-def test_all_of_them_run_their_playbook(commands: dict[str, str], tmp_path: Path) -> None:
+def test_all_of_them_run_their_playbook(commands: dict[str, str], place: Path) -> None:
     assert sorted(commands) == sorted(("backup_tenant", *CARE))
     for name, command in commands.items():
         output = said(command)
-        assert output.startswith(f"did -i {tmp_path}/with a space.yml {PLAYBOOKS}/{name}.yml")
+        assert output.startswith(f"did -i {place}/with a space.yml {PLAYBOOKS}/{name}.yml")
         assert output.count("\n") == 1
     assert "-e share=10%" in said(commands["check_backups"])
 
 
 @pytest.mark.parametrize("name", CARE)
-def test_one_that_waited_in_vain_says_so(
-    commands: dict[str, str], name: str, tmp_path: Path
-) -> None:
-    with (tmp_path / "schedule-care").open("w") as lock:
+def test_one_that_waited_in_vain_says_so(commands: dict[str, str], name: str, place: Path) -> None:
+    with (place / "schedule-care").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert said(commands[name]).startswith(f"{name} was left out: it waited two hours for")
         assert said(commands["backup_tenant"]).startswith("did ")
@@ -101,9 +104,9 @@ def test_one_that_fails_was_not_left_out(commands: dict[str, str]) -> None:
 
 
 def test_points_are_due_again_in_a_quarter_of_an_hour(
-    commands: dict[str, str], tmp_path: Path
+    commands: dict[str, str], place: Path
 ) -> None:
-    with (tmp_path / "schedule-backups").open("w") as lock:
+    with (place / "schedule-backups").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert said(commands["backup_tenant"]) == ""
 
