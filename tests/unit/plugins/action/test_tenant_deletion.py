@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from ansible.template import Templar
 from controller_side import ROOT_KEY, Run, write_inventory
 
+pytestmark = pytest.mark.usefixtures("quick_repositories")
 ENTRY = 'tenant_uid: "0123456789abcdef"\ntenant_node: node1\n'
 REPORT = {
     "tenant": "acme",

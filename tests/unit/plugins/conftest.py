@@ -1,4 +1,4 @@
-"""What several tests of the module utilities share."""
+"""What several tests of plugins share."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import base64
 import functools
 import hashlib
 import json
+import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils._restic import Repository
 from ansible_collections.memcloud.memmachine.plugins.module_utils._storage_place import is_local
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
+S3 = re.compile(r"s3:(?P<url>http://[^/]+)/(?P<bucket>[^/]+)/(?P<name>.+)")
 _NONCE = 16
 _MAC = 16
 
@@ -40,15 +44,28 @@ def quick_repositories(_new_repositories: Any, monkeypatch: pytest.MonkeyPatch) 
     run = Repository._run
 
     def run_or_copy(self: Repository, *arguments: str, **options: Any) -> str:
-        if arguments != ("init",) or not is_local(self.url):
+        in_bucket = S3.fullmatch(self.url)
+        if arguments != ("init",) or not (in_bucket or is_local(self.url)):
             return run(self, *arguments, **options)
         with pytest.MonkeyPatch.context() as original:
             original.setattr(Repository, "_run", run)
             template = _new_repositories(self._password)
-        shutil.copytree(template, self.url, dirs_exist_ok=True)
+        if in_bucket:
+            _upload(template, self._environment, **in_bucket.groupdict())
+        else:
+            shutil.copytree(template, self.url, dirs_exist_ok=True)
         return ""
 
     monkeypatch.setattr(Repository, "_run", run_or_copy)
+
+
+def _upload(template: Path, user: Mapping[str, str], url: str, bucket: str, name: str) -> None:
+    access, secret = user["AWS_ACCESS_KEY_ID"], user["AWS_SECRET_ACCESS_KEY"]
+    keys = {"aws_access_key_id": access, "aws_secret_access_key": secret}
+    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys)
+    for path in filter(Path.is_file, template.rglob("*")):
+        key = f"{name}/{path.relative_to(template)}"
+        client.put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
 
 
 def _make_quick(path: Path, password: str) -> None:
