@@ -40,10 +40,20 @@ def _new_repositories(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture
 def quick_repositories(_new_repositories: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Copy what C(restic init) made once for a password, with a key that opens at once."""
+    """Copy what C(restic init) made once for a password, with a key that opens at once.
+
+    Keys that are added do so, too.
+    """
     run = Repository._run
 
     def run_or_copy(self: Repository, *arguments: str, **options: Any) -> str:
+        if arguments[:2] == ("key", "add") and is_local(self.url):
+            keys = Path(self.url, "keys")
+            before = set(keys.iterdir())
+            said = run(self, *arguments, **options)
+            for path in set(keys.iterdir()) - before:
+                _make_quick(path, self._passwords[0])
+            return said
         in_bucket = S3.fullmatch(self.url)
         if arguments != ("init",) or not (in_bucket or is_local(self.url)):
             return run(self, *arguments, **options)
