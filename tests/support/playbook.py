@@ -139,16 +139,18 @@ class Playbooks:
     ) -> bool:
         """Kill a run and everything that it started, modules too, at a moment that is waited for.
 
-        False when it had ended before.
+        False when it had ended before. It is killed as well when the moment cannot be found out.
         """
         process = self.start(name, *arguments, **variables)
-        while process.poll() is None and not moment():
-            time.sleep(0.02)
-        alive = process.poll() is None
-        if alive:
-            # Its workers have sessions of their own, and modules go on when their controller dies.
-            _kill_with_descendants(process.pid)
-        output, _ = process.communicate(timeout=60)
+        try:
+            while process.poll() is None and not moment():
+                time.sleep(0.02)
+        finally:
+            alive = process.poll() is None
+            if alive:
+                # Its workers have sessions of their own, and modules outlive their controller.
+                _kill_with_descendants(process.pid)
+            output, _ = process.communicate(timeout=60)
         if not alive:
             print(output)  # for whoever wonders why it ended so soon
         return alive
