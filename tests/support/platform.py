@@ -233,7 +233,7 @@ class Tenant:
         return path.exists() and json.loads(path.read_text())["state"] == "updating"
 
     def leftovers(self) -> list[str]:
-        """Containers, networks, volumes and files besides those that a tenant consists of."""
+        """Containers, networks, volumes, slots and files besides what a tenant consists of."""
         prefix = f"{self.platform.name}-{self.name}-"
         docker = self.platform.docker()
         mine = {"label": self.labels}
@@ -255,6 +255,8 @@ class Tenant:
         data = self.platform.data_dir
         left += [str(path) for path in (data / "tenants" / self.name).glob("work")]
         left += [str(path) for path in (data / "locks").glob(f"tenant-{self.name}.*")]
+        slots = json.loads((data / "node.json").read_text())["slots"]
+        left += [f"slot {uid}" for uid in slots if uid == f"verify-{self.entry['tenant_uid']}"]
         return left + [str(path) for path in data.rglob("*.new")]
 
     def address(self, role: str) -> str:
