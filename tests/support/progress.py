@@ -17,7 +17,8 @@ _ON_NODE = (
     "locks/tenant-{}.json",
     "gate/tenants/{}.json",
     "edge/dynamic/{}.yml",
-    "backups/{}-*/*/*",
+    "backups/{}-*/snapshots/*",
+    "backups/{}-*/index/*",
 )
 
 

@@ -2,121 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
-from support.images import ANOTHER, MARK, own_images, remove_derived, replace_image
+from support.images import ANOTHER, own_images, remove_derived, replace_image
 from support.platform import Platform, Tenant
+from support.progress import PARTS, Progress
 from support.writer import Writer
 
 QUICK = {"quick": {"from": "free", "postgres": {"shared_buffers": "24MB"}}}
 
 
-def app_is_stopped(tenant: Tenant) -> bool:
-    return bool(tenant.container("app").status == "exited")
-
-
-def neo4j_runs(tenant: Tenant) -> bool:
-    return bool(tenant.container("neo4j").status == "running")
-
-
-def restore_points_are_removed(tenant: Tenant) -> bool:
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes()
-        except OSError:
-            continue  # ended meanwhile
-        if command.startswith(b"restic\0") and b"forget" in command:
-            return tenant.name.encode() in command
-    return False
-
-
 @dataclass(frozen=True)
-class Case:
-    """An operation, when it is killed, and whether the tenant itself is touched by it."""
+class Step:
+    """An operation, and what is known of it."""
 
     playbook: str
-    moment: Callable[[Tenant], bool]
-    variables: dict[str, Any] = field(default_factory=dict)
-    before: tuple[str, ...] = ()
-    after: str = ""
-    back: dict[str, str] = field(default_factory=dict)
-    touches: bool = True
+    variables: dict[str, Any] = field(default_factory=dict, hash=False)
+    killed: bool = True
+    """Whether it is; others only lead to the next one."""
+    beside: bool = False
+    """Whether it works beside the tenant, which it must not touch."""
 
 
-CASES = {
-    "a verification beside the tenant": Case(
-        "verify_backups", Tenant.scratch_runs, before=("backup_tenant",), touches=False
+DEMO = "demo-embedding"
+# Operations that lead back to where they began, so that each can be killed more than once. What
+# takes longer with each memory comes first.
+CYCLES = {
+    "another embedding model": (
+        Step("reembed_tenant", {"embedder_model": DEMO, "embedder_dimensions": 64}),
+        Step("reembed_tenant", {"embedder_model": DEMO, "embedder_dimensions": 32}, killed=False),
     ),
-    "a removal of restore points": Case(
-        "prune_backups",
-        restore_points_are_removed,
-        before=("backup_tenant", "backup_tenant"),
-        after="check_backups",
-        touches=False,
+    "copies": (
+        Step("export_tenant"),
+        Step("backup_tenant"),
+        Step("verify_backups", beside=True),
+        Step("prune_backups", beside=True),
+        Step("check_backups", killed=False, beside=True),
     ),
-    "a change of the databases' sizes": Case(
-        "change_tier", Tenant.is_held, {"tier": "quick"}, after="change_tier", back={"tier": "free"}
+    "keys and passwords": (
+        Step("rotate_keys"),
+        Step("add_key", {"key_name": "second"}),
+        Step("revoke_key", {"key_name": "second"}),
+        Step("rotate_keys", {"what": "databases"}),
     ),
-    "a pause": Case("pause_tenant", app_is_stopped, after="resume_tenant"),
-    "a resumption": Case("resume_tenant", neo4j_runs, before=("pause_tenant",)),
-    "a suspension": Case("suspend_tenant", app_is_stopped, after="resume_tenant"),
-    "new passwords": Case("rotate_keys", Tenant.is_held, {"what": "databases"}),
-    "an export": Case("export_tenant", Tenant.is_held),
-    "another embedding model": Case(
-        "reembed_tenant",
-        Tenant.is_held,
-        {"embedder_model": "demo-embedding", "embedder_dimensions": 64},
+    "pauses": (
+        Step("pause_tenant"),
+        Step("resume_tenant"),
+        Step("suspend_tenant"),
+        Step("resume_tenant", killed=False),
     ),
+    "another tier, other images": (
+        Step("change_tier", {"tier": "quick"}),
+        Step("update_tenant"),
+        Step("rollback_tenant"),
+        Step("change_tier", {"tier": "free"}),
+    ),
+    "a deletion": (Step("delete_tenant"), Step("create_tenant")),
 }
 
 
-@pytest.fixture(scope="module")
-def writer(tenant: Tenant) -> Iterator[Writer]:
-    """A customer who stores memories all the time."""
-    with Writer(tenant) as writing:
-        writing.wait_for(3)
-        yield writing
+@pytest.fixture(scope="module", autouse=True)
+def prepared(platform: Platform, tenant: Tenant) -> None:
+    """There is another tier to go to, and no request wakes it."""
+    tenant.change_entry(platform_tiers=QUICK, tenant_wake=False)
+    platform.play.ok("deploy_tenant")
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_a_killed_operation_is_finished_by_running_it_again(
-    platform: Platform, tenant: Tenant, writer: Writer, name: str
+@contextlib.contextmanager
+def other_images(tenant: Tenant) -> Iterator[None]:
+    """The node has another image of PostgreSQL meanwhile."""
+    with own_images(tenant.platform):
+        replace_image(tenant.platform, "postgres", ANOTHER)
+        yield
+    # A rollback that was killed when it was done goes forward again when it is repeated.
+    tenant.platform.play.ok("update_tenant", tenant=tenant.name)
+    remove_derived(tenant.platform)
+
+
+@pytest.mark.parametrize("name", CYCLES)
+def test_killed_operations_are_finished_by_running_them_again(
+    platform: Platform, tenant: Tenant, name: str
 ) -> None:
-    case = CASES[name]
-    variables = {**case.variables, "tenant": tenant.name}
-    if case.playbook == "change_tier":
-        tenant.change_entry(platform_tiers=QUICK)
-    for playbook in case.before:
-        platform.play.ok(playbook, tenant=tenant.name)
-    ids = tenant.container_ids()
-    assert platform.play.kill_when(lambda: case.moment(tenant), case.playbook, **variables)
-    platform.play.ok(case.playbook, **variables)
-    if case.after:
-        platform.play.ok(case.after, tenant=tenant.name, **case.back)
-    if not case.touches:
-        assert tenant.container_ids() == ids
-    writer.wait_for(2)
-    assert writer.lost() == [], writer.report()
-    assert tenant.leftovers() == []
-    assert platform.play.ok("deploy_tenant").changed == {}
+    if name == "copies":
+        platform.play.ok("backup_tenant", tenant=tenant.name)  # one that can be removed
+    images = other_images(tenant) if "images" in name else contextlib.nullcontext()
+    with images, Writer(tenant, pause=1) as writer:
+        writer.wait_for(3)
+        go_round(tenant, CYCLES[name], writer)
+        writer.wait_for(2)
 
 
-def test_a_killed_way_back_is_finished_by_running_it_again(
-    platform: Platform, tenant: Tenant, writer: Writer
+def test_a_killed_restore_in_place_is_finished_by_running_it_again(
+    platform: Platform, tenant: Tenant
 ) -> None:
-    with own_images(platform):
-        replace_image(platform, "postgres", ANOTHER)
-        platform.play.ok("update_tenant", tenant=tenant.name)
-    assert tenant.container("postgres").exec_run(["ls", MARK])[0] == 0
-    assert platform.play.kill_when(tenant.is_held, "rollback_tenant", tenant=tenant.name)
-    platform.play.ok("rollback_tenant", tenant=tenant.name)
-    assert tenant.container("postgres").exec_run(["ls", MARK])[0] != 0
-    remove_derived(platform)
-    writer.wait_for(2)
-    assert writer.lost() == [], writer.report()
-    assert tenant.leftovers() == []
-    assert platform.play.ok("deploy_tenant").changed == {}
+    """Nobody writes meanwhile: what came after the restore point would be gone."""
+    with Writer(tenant) as writer:
+        writer.wait_for(3)
+    platform.play.ok("backup_tenant", tenant=tenant.name)
+    go_round(tenant, (Step("restore_tenant", {"force": True}),), writer)
+
+
+def go_round(tenant: Tenant, steps: tuple[Step, ...], writer: Writer) -> None:
+    """Once as it should be, then with each operation killed: early, in the middle, and late."""
+    play = tenant.platform.play
+    whole = {}
+    for step in steps:
+        with Progress(tenant) as progress:
+            play.ok(step.playbook, **wanted(tenant, step))
+        whole[step] = progress.count
+    assert all(count > len(PARTS) for step, count in whole.items() if step.killed), whole
+    files = of_controller(tenant)
+    killed = dict.fromkeys((step for step in steps if step.killed), 0)
+    for part in PARTS:
+        for step in steps:
+            before = tenant.container_ids() if step.beside else {}
+            if step.killed:
+                if not kill(tenant, step, whole[step] * part):
+                    continue  # it had ended
+                killed[step] += 1
+            play.ok(step.playbook, **wanted(tenant, step))
+            assert not step.beside or tenant.container_ids() == before
+        writer.use_key(tenant.key)
+        assert writer.lost() == [], writer.report()
+        assert tenant.leftovers() == []
+        assert of_controller(tenant) == files
+        assert play.ok("deploy_tenant").changed == {}
+    # A run that was faster than its point proves nothing, and is no failure.
+    assert min(killed.values()) >= 2, killed
+
+
+def wanted(tenant: Tenant, step: Step) -> dict[str, Any]:
+    """What the operation is told."""
+    # A tenant that comes back has a new key.
+    answer = {"key_file": str(tenant.key_file)} if step.playbook == "create_tenant" else {}
+    return {"tenant": tenant.name, **answer, **step.variables}
+
+
+def kill(tenant: Tenant, step: Step, count: float) -> bool:
+    """Kill a run that has come so far; False when it ended before."""
+    with Progress(tenant) as progress:
+        killed = tenant.platform.play.kill_when(
+            lambda: progress.count >= count, step.playbook, **wanted(tenant, step)
+        )
+    print(f"{step.playbook}: killed {killed}, {progress.count}/{count:.0f}")
+    return killed
+
+
+def of_controller(tenant: Tenant) -> set[str]:
+    """The inventory's files that are the tenant's, but reports of what was done."""
+    found = tenant.platform.inventory.rglob(f"*{tenant.name}*")
+    return {str(path) for path in found if path.parent.name != ".reports"}
