@@ -43,6 +43,7 @@ DEPARTED = "departed"
 # In the record: what the memories are of, which the entry names too.
 _NAMED = ("version", "embedder")
 _STOP_ORDER = ("app", "neo4j", "postgres")
+DONE = "was done by the run that was killed"
 
 
 class Operation(abc.ABC):
@@ -179,6 +180,7 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
     if brings or (killed and "running" not in job.record["operation"]):
         check_gate(job.platform["gate_port"], job.name)
     left = unfinished(job.record).replace("has", "was brought back from", 1) if killed else ""
+    done = killed and is_done(job.record, operation.name)
     if killed or operation.marks:
         # It is proved by its certificate: schedules go on where nobody deploys for a year.
         job.node.certificate(job.tenant)
@@ -190,7 +192,7 @@ def _run(operation: Operation, job: Job) -> dict[str, Any]:
                 raise
             _give_up(job)
     try:
-        settled = operation.settled(job)
+        settled = DONE if done else operation.settled(job)
         if not settled:
             if operation.marks:
                 job.volumes().check_used()
@@ -267,6 +269,12 @@ def unfinished(record: Mapping[str, Any]) -> str:
     """What a killed run left undone, in words; empty when there is nothing."""
     left = record.get("operation")
     return f"has an unfinished {left['name']} of {left['owner']}" if left else ""
+
+
+def is_done(record: Mapping[str, Any], name: str) -> bool:
+    """Whether a killed run of this operation had done all but its last words."""
+    left = record.get("operation") or {}
+    return bool(left.get("name") == name and left.get("done"))
 
 
 def finish_killed(job: Job) -> None:

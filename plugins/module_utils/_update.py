@@ -27,8 +27,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import ROLES, Job
 from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import MOMENT, now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
+    DONE,
     Operation,
     check_embedder,
+    is_done,
     unfinished,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._postgres import cluster_major
@@ -192,6 +194,8 @@ class Rollback(Operation):
             raise _failed(job, was["version"], error) from error
         if generation != was["generation"]:
             job.forget_import()
+        # Done again, it would go forward.
+        job.record["operation"]["done"] = True
         _commit(job, "rollback", was, time.monotonic() - began, generation)
         job.release()
         _sleep_again(job)
@@ -211,6 +215,8 @@ class PlanRollback(Operation):
 
     def run(self, job: Job) -> dict[str, Any]:
         """The version, and what it costs."""
+        if is_done(job.record, Rollback.name):
+            return {"version": job.record["version"], "message": DONE}
         previous = previous_of(job)
         check_embedder(job.tenant, job.record)
         cost = cost_of(job, previous)

@@ -176,6 +176,26 @@ def test_a_migration_works_on_new_volumes_and_keeps_the_old(fleet, monkeypatch):
     assert len(fleet.engine.found_volumes) == 4
 
 
+def test_a_rollback_that_was_killed_when_it_was_done_does_not_go_forward_again(fleet, monkeypatch):
+    work(fleet, _update.Update(), "0.4.0")
+    left = []
+    monkeypatch.setattr(
+        _update, "_sleep_again", lambda job: left.append(fleet.record("acme")["operation"])
+    )
+    assert "error" not in work(fleet, _update.Rollback(), "0.3.9")
+    path = fleet.data_dir / "tenants/acme/state.json"
+    path.write_text(json.dumps({**fleet.record("acme"), "operation": left.pop()}))
+    assert work(fleet, _update.PlanRollback(), "0.3.9")["version"] == "0.3.9"
+    answer = work(fleet, _update.Rollback(), "0.3.9")
+    assert "was done by the run that was killed" in answer["message"] and not left
+    record = fleet.record("acme")
+    assert (record["version"], app(fleet)) == ("0.3.9", "sha256:old")
+    assert "operation" not in record
+    # Nor does it keep a third one from going forward.
+    assert "error" not in work(fleet, _update.Rollback(), "0.4.0")
+    assert app(fleet) == "sha256:m"
+
+
 def test_a_copy_that_a_server_is_to_live_on_is_on_the_disk_first(tmp_path, monkeypatch):
     """A loss of power after the commit would leave what no server has written since empty."""
     source, target = tmp_path / "g1", tmp_path / "g2"
