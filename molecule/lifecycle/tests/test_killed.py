@@ -78,7 +78,7 @@ def other_images(tenant: Tenant) -> Iterator[None]:
     with own_images(tenant.platform):
         replace_image(tenant.platform, "postgres", ANOTHER)
         yield
-    # A rollback that was killed when it was done goes forward again when it is repeated.
+    # A rollback that was killed when its node had done all goes forward when it is repeated.
     tenant.platform.play.ok("update_tenant", tenant=tenant.name)
     remove_derived(tenant.platform)
 
