@@ -11,7 +11,6 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -257,30 +256,23 @@ def test_a_damaged_restore_point(epsilon: Tenant, s3: Storage, writer: Writer) -
     assert epsilon.remembers(epsilon.store_something())
 
 
-# Where a run is killed: while it works beside the tenant, and while the tenant's clients wait.
-MOMENTS = {"beside": Tenant.scratch_runs, "held": Tenant.is_held}
-
-
-@pytest.mark.parametrize("moment", MOMENTS)
+# Each is killed at three points in the scenario lifecycle; here their storage is elsewhere.
 def test_a_killed_restore_is_finished_by_running_it_again(
-    epsilon: Tenant, s3: Storage, everything: set[str], moment: str
+    epsilon: Tenant, s3: Storage, everything: set[str]
 ) -> None:
+    """Killed while the tenant's clients wait."""
     force = {"tenant": epsilon.name, "force": True, **s3.variables}
-    assert epsilon.platform.play.kill_when(
-        partial(MOMENTS[moment], epsilon), "restore_tenant", **force
-    )
+    assert epsilon.platform.play.kill_when(epsilon.is_held, "restore_tenant", **force)
     epsilon.platform.play.ok("restore_tenant", **force)
     assert stored(epsilon) <= everything
     settled(epsilon)
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_backup_loses_nothing(epsilon: Tenant, s3: Storage, moment: str) -> None:
+def test_a_killed_backup_loses_nothing(epsilon: Tenant, s3: Storage) -> None:
+    """Killed while it works beside the tenant."""
     sentence = epsilon.store_something()
     variables = {"tenant": epsilon.name, **s3.variables}
-    assert epsilon.platform.play.kill_when(
-        partial(MOMENTS[moment], epsilon), "backup_tenant", **variables
-    )
+    assert epsilon.platform.play.kill_when(epsilon.scratch_runs, "backup_tenant", **variables)
     epsilon.platform.play.ok("backup_tenant", **variables)
     assert epsilon.remembers(sentence)
     settled(epsilon)
