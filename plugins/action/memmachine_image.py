@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible_collections.memcloud.memmachine.plugins.module_utils._images import read_context
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
     WorkAction,
@@ -27,9 +28,16 @@ class ActionModule(WorkAction):
         if not arguments.get("context"):
             files = read_context(os.path.realpath(CONTEXT))
             arguments["context"] = {path: text.decode("utf-8") for path, text in files.items()}
-        result: dict[str, Any] = self._execute_module(
-            module_name="memcloud.memmachine.memmachine_image",
-            module_args=arguments,
-            task_vars=task_vars,
-        )
+        try:
+            result: dict[str, Any] = self._execute_module(
+                module_name="memcloud.memmachine.memmachine_image",
+                module_args=arguments,
+                task_vars=task_vars,
+            )
+        except AnsibleConnectionFailure as error:
+            node = self._task.delegate_to
+            if not node:
+                raise
+            # The tenant that speaks for a node would be gone from the run, without a rescue.
+            raise AnsibleActionFail(f"node {node} cannot be reached: {error}") from None
         return result

@@ -190,6 +190,53 @@ def test_check_mode_of_a_fleet_says_who_would_be_updated(world: World) -> None:
     assert "not reached" not in output
 
 
+# Calls come through; a module that is copied first, as the one that builds images, does not.
+HALF_SSH = """#!/bin/sh
+for last; do :; done
+case "$last" in *" -I"*) exec sh -c "$last" ;; esac
+exit 255
+"""
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_a_node_that_goes_while_an_image_is_built_stops_the_waves(
+    world: World, together: int
+) -> None:
+    world.set_up_node2()
+    ssh = world.directory / "ssh"
+    ssh.write_text(HALF_SSH)
+    ssh.chmod(0o755)
+    away = {"ansible_connection": "ssh", "ansible_ssh_executable": str(ssh)}
+    (world.directory / "inventory/host_vars/node1.yml").write_text(yaml.safe_dump(away))
+    for name in ("globex", "initech"):
+        world.entry(name, tenant_node="node2")
+    settings = world.directory / "inventory/group_vars/all.yml"
+    waves = {"platform_update_waves": [{"tenants": "free", "size": together}]}
+    settings.write_text(yaml.safe_dump({**yaml.safe_load(settings.read_text()), **waves}))
+    old = {"running_version": "0.3.9", "embedder": {}}
+    image = {"operation": "update_plan", "plan": {"kind": "image", "reason": "x"}}
+    done = {"operation": "update", "changed": True, "message": "done"}
+    result = world.directory / "result.json"
+    status, _output = world.play(
+        "playbooks/update_fleet.yml",
+        *("-e", "version=0.4.0", "-e", f"result_file={result}"),
+        **{
+            "tenant_facts": {"acme": old},
+            "tenant_plan": {},
+            "update_plan": {"acme": {"missing": "0.4.0", "message": "is not there"}},
+            "node2 tenant_facts": dict.fromkeys(("globex", "initech"), old),
+            "node2 tenant_plan": {},
+            "node2 update_plan": dict.fromkeys(("globex", "initech"), image),
+            "node2 update": dict.fromkeys(("globex", "initech"), done),
+        },
+    )
+    assert status != 0
+    outcomes = {one["tenant"]: one["outcome"] for one in json.loads(result.read_text())["tenants"]}
+    assert outcomes.pop("acme").startswith("failed: ")
+    others = ("updated", "not reached") if together == 2 else ("not reached", "not reached")
+    assert tuple(outcomes[name] for name in ("globex", "initech")) == others
+
+
 KILLED = {"recorded": {"version": "0.3.9", "embedder": {"model": "small", "dimensions": 384}}}
 
 
