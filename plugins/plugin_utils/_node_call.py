@@ -27,6 +27,9 @@ from ansible_collections.memcloud.memmachine.plugins.plugin_utils._node_code imp
 
 # What a shell returns where there is no such program.
 _NOT_FOUND = 127
+# A call may be silent for hours. One whose node is gone ends after two minutes; else it would end
+# when the system gives up, after more than two hours, and all other nodes' tenants with it.
+_ALIVE = "-o ServerAliveInterval=15 -o ServerAliveCountMax=8"
 
 
 class NodeAction(WorkAction):
@@ -51,6 +54,7 @@ class NodeAction(WorkAction):
     ) -> tuple[dict[str, Any], str]:
         """What a module answers on the node, or nothing and what went wrong."""
         node = self._task.args["batch"]["node"]
+        self._notice_when_it_goes()
         try:
             if module in CALLS and self._is_pipelining_enabled("new"):
                 answer = self._call(module, arguments)
@@ -64,6 +68,14 @@ class NodeAction(WorkAction):
             return {}, f"node {node} cannot be reached: {error}"
         problem = failure_of(node, answer)
         return ({}, problem) if problem else (dict(answer), "")
+
+    def _notice_when_it_goes(self) -> None:
+        """Have SSH ask whether the node is still there; what the operator set of it counts."""
+        if getattr(self._connection, "transport", "") != "ssh":
+            return
+        given = str(self._connection.get_option("ssh_extra_args") or "")
+        if _ALIVE not in given:
+            self._connection.set_option("ssh_extra_args", f"{given} {_ALIVE}".strip())
 
     def _call(self, module: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """What the function behind a module returns, from the code that the node keeps."""

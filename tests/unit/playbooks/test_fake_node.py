@@ -237,6 +237,25 @@ def test_a_node_that_goes_while_an_image_is_built_stops_the_waves(
     assert tuple(outcomes[name] for name in ("globex", "initech")) == others
 
 
+def test_a_node_that_goes_during_a_call_is_noticed(world: World) -> None:
+    ssh = world.directory / "ssh"
+    ssh.write_text(HALF_SSH.replace("\n", f'\necho "$*" >> {world.directory}/ssh.log\n', 1))
+    ssh.chmod(0o755)
+    own = {"ansible_ssh_extra_args": "-o ServerAliveCountMax=3"}
+    away = {"ansible_connection": "ssh", "ansible_ssh_executable": str(ssh), **own}
+    (world.directory / "inventory/host_vars/node1.yml").write_text(yaml.safe_dump(away))
+    names = ("acme", "globex", "initech")
+    done = {"operation": "check_storage", "message": "done"}
+    status, output = world.play(
+        "playbooks/check_storage.yml", check_storage=dict.fromkeys(names, done)
+    )
+    assert status == 0, output
+    (call,) = (world.directory / "ssh.log").read_text().splitlines()
+    assert "-o ServerAliveInterval=15" in call
+    # SSH takes the first.
+    assert call.index("ServerAliveCountMax=3") < call.index("ServerAliveCountMax=8")
+
+
 KILLED = {"recorded": {"version": "0.3.9", "embedder": {"model": "small", "dimensions": 384}}}
 
 
