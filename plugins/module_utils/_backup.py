@@ -19,7 +19,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._job import (
     as_recorded,
     embedder_of,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import LockedError, now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
     DEPARTED,
     Operation,
@@ -320,6 +320,16 @@ def _said(job: Job, state: Mapping[str, Any]) -> str:
     return job.engine.logs(job.container("neo4j"), _LOG_LINES, since)
 
 
+def _young_enough(tenant: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """Why no restore point is due yet; empty when one is."""
+    newest: Mapping[str, Any] = record.get("restore_point") or {}
+    left = due_in(newest.get("taken"), int(tenant["backup"]["every_hours"]), now())
+    if left.total_seconds() <= 0:
+        return ""
+    hours = left.total_seconds() / 3600
+    return f"restore point {newest['id']} is young enough, the next is due in {hours:.1f} h"
+
+
 class Backup(Operation):
     """Takes a restore point."""
 
@@ -331,14 +341,18 @@ class Backup(Operation):
         """There is nothing to back up; with C(due), or the newest point is young enough."""
         if never_ran(job):
             return "never ran, there is nothing to back up"
-        if not job.params.get("due"):
-            return ""
-        newest: Mapping[str, Any] = job.record.get("restore_point") or {}
-        left = due_in(newest.get("taken"), int(job.tenant["backup"]["every_hours"]), now())
-        if left.total_seconds() <= 0:
-            return ""
-        hours = left.total_seconds() / 3600
-        return f"restore point {newest['id']} is young enough, the next is due in {hours:.1f} h"
+        return _young_enough(job.tenant, job.record) if job.params.get("due") else ""
+
+    def busy(
+        self,
+        error: LockedError,
+        tenant: Mapping[str, Any],
+        record: Mapping[str, Any],
+        params: Mapping[str, Any],
+    ) -> dict[str, Any] | None:
+        """A schedule that would not have taken one does not fail over who works on the tenant."""
+        young = _young_enough(tenant, record) if params.get("due") else ""
+        return {"message": young} if young else None
 
     def check(self, job: Job) -> None:
         """No room, no containers, no repository: said before anything is touched."""

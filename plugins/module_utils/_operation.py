@@ -11,6 +11,7 @@ directory, containers and networks with the tenant's labels, volumes of the next
 from __future__ import annotations
 
 import abc
+import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -82,8 +83,17 @@ class Operation(abc.ABC):
         """Why nothing is to be done now; empty when there is something."""
         return ""
 
-    def busy(self, error: LockedError) -> dict[str, Any] | None:
-        """What to report of a tenant that another run works on; None makes it a failure."""
+    def busy(
+        self,
+        error: LockedError,
+        tenant: Mapping[str, Any],
+        record: Mapping[str, Any],
+        params: Mapping[str, Any],
+    ) -> dict[str, Any] | None:
+        """What to report of a tenant that another run works on; None makes it a failure.
+
+        :param record: as that run has left it so far.
+        """
         return None
 
     def check(self, job: Job) -> None:  # noqa: B027 - many operations have nothing to refuse
@@ -123,7 +133,11 @@ def operate(
                 # Schedules find nothing to do most of the time: that is no event.
                 worked = worked and not answer.pop("idle", False)
         except Exception as error:
-            busy = operation.busy(error) if isinstance(error, LockedError) else None
+            busy = None
+            if isinstance(error, LockedError):
+                with contextlib.suppress(MemcloudError):
+                    found = node.state.tenant(name)
+                    busy = operation.busy(error, tenant, found, params.get(name) or {})
             if busy is not None:
                 return {**answer, **busy}
             answer["error"] = told(name, error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import APP_PORT
@@ -46,7 +47,13 @@ class Sleep(Operation):
     of_every_tenant = True
     lock_wait = 0.0
 
-    def busy(self, error: LockedError) -> dict[str, Any] | None:
+    def busy(
+        self,
+        error: LockedError,
+        tenant: Mapping[str, Any],
+        record: Mapping[str, Any],
+        params: Mapping[str, Any],
+    ) -> dict[str, Any] | None:
         """A tenant that is worked on is not idle."""
         return {"message": f"not idle: {error}"}
 

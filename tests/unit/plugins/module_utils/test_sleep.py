@@ -8,8 +8,9 @@ import sys
 
 import pytest
 from ansible_collections.memcloud.memmachine.plugins.module_utils import _job, _operation, _sleep
+from ansible_collections.memcloud.memmachine.plugins.module_utils._backup import Backup
 from ansible_collections.memcloud.memmachine.plugins.module_utils._check_storage import CheckStorage
-from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import locked
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import locked, now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node import Node
 
 sys.path.insert(0, os.path.dirname(__file__))
@@ -196,6 +197,30 @@ def test_who_is_worked_on_is_not_idle(node, backlog):
         answer = operate(node, _sleep.Sleep(), {"idle_hours": 0})
     assert "ann@desk, backup" in answer["message"] and "error" not in answer
     assert running(node) == {True}
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_who_is_worked_on_fails_no_schedule_that_wants_nothing_of_it(node, monkeypatch, lost):
+    node.converge("acme")
+    monkeypatch.setattr(_operation.Operation, "lock_wait", 0.0)
+    path = node.data_dir / "tenants/acme/state.json"
+    young = {"id": "0123", "taken": now()}
+    path.write_text(json.dumps({**node.record("acme"), "restore_point": young}))
+    with locked(str(node.data_dir / "locks"), "tenant-acme", "ann@desk, verify"):
+        if lost:
+            path.write_text("{")
+            assert "is locked by ann@desk, verify" in operate(node, CheckStorage())["error"]
+            return
+        measured = operate(node, CheckStorage())
+        assert "not measured: " in measured["message"] and "ann@desk, verify" in measured["message"]
+        backed_up = operate(node, Backup(), {"due": True})
+        assert "0123 is young enough" in backed_up["message"]
+        assert "error" not in measured and "error" not in backed_up
+        # By hand, and where one is due, it has to be known that there is none.
+        assert "is locked by" in operate(node, Backup())["error"]
+        old = {**young, "taken": "2026-01-01T00:00:00Z"}
+        path.write_text(json.dumps({**node.record("acme"), "restore_point": old}))
+        assert "is locked by" in operate(node, Backup(), {"due": True})["error"]
 
 
 def test_storage_closes_writes_and_a_larger_figure_opens_them(node, tmp_path):
