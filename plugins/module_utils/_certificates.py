@@ -35,6 +35,8 @@ _CA_LIFE = datetime.timedelta(days=3650)
 _LEAF_LIFE = datetime.timedelta(days=397)
 _RENEW_BEFORE = datetime.timedelta(days=60)
 _CLOCK_SKEW = datetime.timedelta(hours=1)
+# Nobody makes an authority anew because the node's clock was some hours ahead when it was set up.
+_CA_SKEW = datetime.timedelta(days=1)
 
 
 class CertificateError(MemcloudError):
@@ -72,11 +74,7 @@ def ensure_ca(ca_dir: str, name: str, *, check_mode: bool = False) -> Ensured:
     key_path, path = os.path.join(ca_dir, "ca.key"), os.path.join(ca_dir, "ca.crt")
     if os.path.exists(path) and os.path.exists(key_path):
         certificate = _read_ca(ca_dir)[1]
-        if certificate.not_valid_after_utc <= _now():
-            raise CertificateError(
-                f"{path} ended on {certificate.not_valid_after_utc:%Y-%m-%d}. Remove {ca_dir} and "
-                "run again: a new authority is made, which your clients have to be given"
-            )
+        _check_valid(ca_dir, certificate)
         return Ensured(path, False, "", _iso(certificate))
     if os.path.exists(path) or os.path.exists(key_path):
         raise CertificateError(
@@ -113,8 +111,9 @@ def ensure_leaf(
 ) -> Ensured:
     """Make or renew the certificate of a hostname, signed by the node's authority.
 
-    It is renewed 60 days before its end, and when it is not this authority's or not this
-    hostname's. Traefik, which watches the directory ``dynamic`` beside ``certs_dir``, is told.
+    It is renewed 60 days before its end, unless that is the authority's; when a clock that was
+    ahead made it; and when it is not this authority's or not this hostname's. Traefik, which
+    watches the directory ``dynamic`` beside ``certs_dir``, is told.
 
     :param gid: group that may read the file: the edge's.
     """
@@ -131,6 +130,7 @@ def ensure_leaf(
     reason, expires = _fault(path, hostname, ca)
     if not reason or check_mode:
         return Ensured(path, bool(reason), reason, expires)
+    _check_valid(ca_dir, ca)
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _leaf_certificate(ca_key, ca, key, hostname)
     text = certificate.public_bytes(serialization.Encoding.PEM) + _pem_of_key(key)
@@ -165,8 +165,12 @@ def _fault(path: str, hostname: str, ca: x509.Certificate) -> tuple[str, str]:
     except ValueError:
         return "the file cannot be read", ""
     expires = _iso(certificate)
-    if certificate.not_valid_after_utc - _now() < _RENEW_BEFORE:
-        return f"the certificate ends on {certificate.not_valid_after_utc:%Y-%m-%d}", expires
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    # One that ends with its authority cannot be made better.
+    if ends - _now() < _RENEW_BEFORE and ends < ca.not_valid_after_utc:
+        return f"the certificate ends on {ends:%Y-%m-%d}", expires
+    if begins > _now():
+        return f"the certificate begins on {begins:{MOMENT}}: the clock was wrong", expires
     if _names(certificate) != [hostname]:
         return "the certificate is for another hostname", expires
     if key.public_key() != certificate.public_key():
@@ -202,6 +206,25 @@ def _read_ca(ca_dir: str) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]
     return key, certificate
 
 
+def authority_ends(ca_dir: str) -> datetime.datetime:
+    """When the authority ends."""
+    _need_cryptography()
+    return _read_ca(ca_dir)[1].not_valid_after_utc
+
+
+def _check_valid(ca_dir: str, ca: x509.Certificate) -> None:
+    begins, ends = ca.not_valid_before_utc, ca.not_valid_after_utc
+    if begins <= _now() < ends:
+        return
+    when = f"ended on {ends:%Y-%m-%d}"
+    if begins > _now():
+        when = f"begins on {begins:%Y-%m-%d} only, made by a clock that was wrong"
+    raise CertificateError(
+        f"{os.path.join(ca_dir, 'ca.crt')} {when}. Remove {ca_dir} and run setup_node, then "
+        "deploy_tenant: a new authority is made, which your clients have to be given"
+    )
+
+
 def _changed(ca_dir: str) -> int:
     """When the authority was last changed."""
     paths = (os.path.join(ca_dir, name) for name in ("ca.key", "ca.crt"))
@@ -216,7 +239,7 @@ def _known_ca(ca_dir: str, changed: int) -> tuple[ec.EllipticCurvePrivateKey, x5
 
 def _ca_certificate(key: ec.EllipticCurvePrivateKey, name: str) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
-    builder = _builder(subject, subject, key.public_key(), _CA_LIFE)
+    builder = _builder(subject, subject, key.public_key(), _CA_LIFE, _CA_SKEW)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_key_usage(ca=True), critical=True)
     return builder.sign(key, hashes.SHA256())
@@ -248,6 +271,7 @@ def _builder(
     issuer: x509.Name,
     public_key: ec.EllipticCurvePublicKey,
     life: datetime.timedelta,
+    skew: datetime.timedelta = _CLOCK_SKEW,
 ) -> x509.CertificateBuilder:
     now = _now()
     return (
@@ -256,7 +280,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _CLOCK_SKEW)
+        .not_valid_before(now - skew)
         .not_valid_after(now + life)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     )

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, memcloud contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the doctor looks at on a node: engine, disk, clock, services, images, leftovers."""
+"""What the doctor looks at on a node: engine, disk, clock, authority, images, leftovers …"""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._capacity import human
+from ansible_collections.memcloud.memmachine.plugins.module_utils._certificates import (
+    authority_ends,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._doctor import (
     ERROR,
     WARNING,
@@ -52,6 +55,8 @@ _LITTLE_FREE = 0.1
 _CLOCK_SECONDS = 30.0
 _OLD_SECONDS = 3600.0
 _DAY_SECONDS = 86400.0
+# Clients have to be given the next one.
+_AUTHORITY_DAYS = 90
 _SETUP = "run setup_node for this node"
 
 
@@ -89,6 +94,7 @@ class NodeDoctor:
             ("kernel", self._kernel, "has room for many containers"),
             ("firewall", self._firewall, "its table is loaded"),
             ("edge", self._edge, "Traefik has loaded what is on disk"),
+            ("authority", self._authority, "its certificates are good for long"),
             ("gate", self._gate, "has loaded what is on disk"),
             ("services", self._services, "run"),
             ("images", self._images, "are there"),
@@ -164,6 +170,18 @@ class NodeDoctor:
             if counts.get("errors"):
                 what = f"Traefik has errors in {counts['errors']} {kind}"
                 yield ERROR, what, f"docker logs {self._platform['name']}-edge; deploy_tenant"
+
+    def _authority(self) -> Found:
+        """Whether the node's own authority, which is never replaced by itself, ends soon."""
+        directory = self._node.state.path("edge", "ca")
+        if self._platform["tls_mode"] != "local_ca" or not os.path.isdir(directory):
+            return
+        ends = authority_ends(directory)
+        left = ends.timestamp() - time.time()
+        if left < _AUTHORITY_DAYS * _DAY_SECONDS:
+            what = f"the node's own one {'ends' if left > 0 else 'ended'} on {ends:%Y-%m-%d}"
+            advice = f"remove {directory}, run setup_node and deploy_tenant, and give your clients"
+            yield WARNING if left > 0 else ERROR, what, f"{advice} the new edge/ca.crt"
 
     def _gate(self) -> Found:
         status, ready = ask(self._platform["gate_port"], "/ready")

@@ -184,6 +184,33 @@ def test_certificate_is_renewed_two_months_before_its_end(dirs, monkeypatch, day
     assert leaf(dirs).changed is renewed
 
 
+def test_what_ends_with_its_authority_is_not_made_anew_by_every_run(dirs, monkeypatch):
+    at(monkeypatch, days=3640)
+    made, again = leaf(dirs), leaf(dirs)
+    assert (made.changed, again.changed) == (True, False)
+
+
+def test_an_ended_authority_is_named_by_who_needs_another_certificate(dirs, monkeypatch):
+    leaf(dirs)
+    at(monkeypatch, days=4000)
+    with pytest.raises(CertificateError, match="ended on .* run setup_node, then deploy_tenant"):
+        leaf(dirs)
+
+
+def test_a_certificate_of_a_clock_that_was_ahead_is_made_anew(tmp_path, monkeypatch):
+    ca, certs = str(tmp_path / "ca"), str(tmp_path / "certs")
+    at(monkeypatch, hours=12)
+    ensure_ca(ca, "test CA")
+    leaf((ca, certs))
+    at(monkeypatch, hours=0)
+    assert not ensure_ca(ca, "test CA").changed
+    assert "the clock was wrong" in leaf((ca, certs)).reason
+    assert not leaf((ca, certs)).changed
+    at(monkeypatch, days=-3)
+    with pytest.raises(CertificateError, match="made by a clock that was wrong"):
+        ensure_ca(ca, "test CA")
+
+
 def test_long_hostname_has_a_certificate_too(dirs):
     hostname = "a" * 60 + ".memcloud.localhost"
     leaf(dirs, hostname)

@@ -12,6 +12,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils import (
     _doctor_node,
     _doctor_tenant,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._certificates import ensure_ca
 from ansible_collections.memcloud.memmachine.plugins.module_utils._doctor import (
     ERROR,
     OK,
@@ -273,6 +274,17 @@ def test_a_node_as_it_should_be_has_no_finding(deployed):
 def test_a_clock_that_is_away(deployed):
     finding = node_findings(deployed, controller_time=time.time() - 100)["clock"]
     assert finding.level == ERROR and "100 s ahead of" in finding.what
+
+
+@pytest.mark.parametrize(("days", "level"), [(3500, None), (3600, WARNING), (3700, ERROR)])
+def test_an_authority_that_ends(deployed, monkeypatch, days, level):
+    ensure_ca(str(deployed.data_dir / "edge/ca"), "the node's")
+    moment = time.time() + days * 86400
+    monkeypatch.setattr(_doctor_node.time, "time", lambda: moment)
+    found = node_findings(deployed, platform_tls_mode="local_ca", controller_time=moment)
+    finding = found.get("authority")
+    assert (finding.level if finding else None) == level
+    assert finding is None or "setup_node and deploy_tenant" in finding.advice
 
 
 def test_what_the_gate_and_the_edge_cannot_use(deployed):
