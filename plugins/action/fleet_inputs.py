@@ -45,7 +45,11 @@ class ActionModule(ControllerAction):
         fleet = FleetVariables(task_vars, self._templar)
         parsed, errors = fleet.tenants(names)
         errors += _entry_problems(task_vars, names, errors)
-        if errors and not self.switch("tolerant"):
+        left_out: dict[str, str] = {}
+        if self.switch("leave_out"):
+            left_out = _left_out(names, [tenant.name for tenant, _platform in parsed], errors)
+            parsed = [one for one in parsed if one[0].name not in left_out]
+        if errors and not self.switch("tolerant") and not (left_out and parsed):
             raise MemcloudError("Nothing was touched.\n" + "\n".join(errors))
         by_node = batches(parsed, run_origin(task_vars))
         if self.switch("elsewhere"):
@@ -54,7 +58,18 @@ class ActionModule(ControllerAction):
             by_node.append(batch_without_tenants(node, fleet.platform_of_node(node)))
         if self.switch("unanswered"):
             _add_unanswered(by_node, parsed, Controller(task_vars, self._templar))
-        return {"changed": False, "batches": by_node, "errors": errors}
+        return {"changed": False, "batches": by_node, "errors": errors, "left_out": left_out}
+
+
+def _left_out(
+    names: Sequence[str], parsed: Sequence[str], errors: Sequence[str]
+) -> dict[str, str]:
+    """What is wrong with each tenant that cannot be used, and with entries that are no hosts."""
+    found: dict[str, list[str]] = {name: [] for name in names if name not in parsed}
+    for error in errors:
+        found.setdefault(error.partition(": ")[0], []).append(error)
+    general = found.pop("platform", [])
+    return {name: "\n".join(own or general) for name, own in found.items()}
 
 
 def _elsewhere(

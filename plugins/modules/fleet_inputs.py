@@ -24,6 +24,12 @@ options:
     description: Return errors instead of failing, with the tenants that have none.
     type: bool
     default: false
+  leave_out:
+    description:
+      - Leave out the tenants that cannot be used, as C(left_out) says, and fail where none is left.
+        For runs over all tenants that only look, or do again what was done before.
+    type: bool
+    default: false
   elsewhere:
     description:
       - Return for each node of the group C(nodes) the tenants that are on another one, as inputs for
@@ -63,5 +69,11 @@ errors:
   description: What is wrong with tenants that cannot be used.
   type: list
   elements: str
+  returned: success
+left_out:
+  description:
+    - With C(leave_out), what is wrong with each tenant that is left out. Entries that cannot be read
+      are no hosts; they are here where the run is over all tenants.
+  type: dict
   returned: success
 """

@@ -256,6 +256,28 @@ def test_a_node_that_goes_during_a_call_is_noticed(world: World) -> None:
     assert call.index("ServerAliveCountMax=3") < call.index("ServerAliveCountMax=8")
 
 
+@pytest.mark.parametrize("unread", [False, True])
+def test_an_entry_that_cannot_be_used_keeps_no_other_tenant_from_a_restore_point(
+    world: World, unread: bool
+) -> None:
+    world.entry("acme", tenant_tier="gold")
+    if unread:
+        (world.directory / "inventory/host_vars/initech.yml").write_text("tenant_uid: [")
+    done = {"operation": "backup", "changed": True, "message": "done"}
+    names = ("globex", "initech")
+    words = ("playbooks/backup_tenant.yml", "-e", "due=true")
+    status, output = world.play(*words, backup=dict.fromkeys(names, done))
+    assert status != 0
+    assert world.calls() == [["backup", ["globex"] if unread else ["globex", "initech"]]]
+    assert "acme: tenant_tier: is 'gold'" in output
+    assert ('"msg": "initech: ' in output) is unread
+    for name in names[: 1 if unread else 2]:
+        world.entry(name, tenant_tier="gold")
+    status, output = world.play(*words, backup={})
+    assert status != 0 and "Nothing was touched" in output
+    assert len(world.calls()) == 1
+
+
 KILLED = {"recorded": {"version": "0.3.9", "embedder": {"model": "small", "dimensions": 384}}}
 
 
