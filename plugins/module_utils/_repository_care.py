@@ -60,17 +60,17 @@ def care(
         access = repositories[tenant]
         answer["url"] = str(access["url"])
         try:
-            with scratch_directory("memcloud-restic-") as scratch:
-                repository = Repository(tenant, access, scratch)
-                if action != "remove":
-                    repository.open(dry_run)
-                answer.update(work(repository, access, dry_run))
-                answer["changed"] = answer["changed"] or repository.password_new
-        except NoRepository as error:
-            known = _recorded(tenant, access) if action == "check" else ""
-            if known:
-                answer["error"] = f"{error}. They are gone: {known}"
-            else:
+            try:
+                with scratch_directory("memcloud-restic-") as scratch:
+                    repository = Repository(tenant, access, scratch)
+                    if action != "remove":
+                        repository.open(dry_run)
+                    answer.update(work(repository, access, dry_run))
+                    answer["changed"] = answer["changed"] or repository.password_new
+            except NoRepository as error:
+                known = _recorded(tenant, access) if action == "check" else ""
+                if known:
+                    raise NoRepository(f"{error}. They are gone: {known}") from None
                 answer.update(points=[], message="has no restore points")
         except Refused as error:
             answer["error"] = f"{error}. These credentials may not do this: {_NEEDED[action]}"

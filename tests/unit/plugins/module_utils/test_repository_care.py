@@ -62,6 +62,10 @@ def test_points_that_a_node_knows_of_and_that_are_gone_are_an_error(
     )
     assert "error" not in found["initech"]  # whose place is another one now
     assert "error" not in found["acme"]
+    (tmp_path / "tenants/globex/state.json").write_text("{")
+    found = answers("check", repositories)
+    assert "state.json" in found["globex"]["error"]
+    assert "error" not in found["acme"]
 
 
 def test_they_are_opened_with_the_present_root_key(
