@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.plugin_utils._controller_action import (
     ControllerAction,
 )
@@ -40,8 +41,14 @@ class ActionModule(ControllerAction):
             and not any(error.startswith(f"{name}: ") for error in errors)
         ]
         found = {batch["node"]: batch for batch in batches(parsed)}
+        findings = _findings(errors)
         for node in nodes:
-            found.setdefault(node, batch_without_tenants(node, fleet.platform_of_node(node)))
+            if node in found:
+                continue
+            try:
+                found[node] = batch_without_tenants(node, fleet.platform_of_node(node))
+            except MemcloudError as error:
+                findings.append({**_finding(str(error), "correct its variables"), "node": node})
         for node, batch in found.items():
             # Whoever speaks for a node is a host that -l leaves in the run.
             if batch["representative"] not in hosts and node in hosts:
@@ -54,18 +61,19 @@ class ActionModule(ControllerAction):
                 for name, carrier in carried.items()
                 if carrier not in (node, "")
             }
-        return {"changed": False, "batches": list(found.values()), "findings": _findings(errors)}
+        return {"changed": False, "batches": list(found.values()), "findings": findings}
 
 
 def _findings(errors: list[str]) -> list[dict[str, str]]:
-    return [
-        {
-            "node": "",
-            "level": "error",
-            "subject": message.partition(": ")[0],
-            "check": "entry",
-            "what": message.partition(": ")[2],
-            "advice": "correct its host_vars entry",
-        }
-        for message in errors
-    ]
+    return [_finding(message, "correct its host_vars entry") for message in errors]
+
+
+def _finding(message: str, advice: str) -> dict[str, str]:
+    return {
+        "node": "",
+        "level": "error",
+        "subject": message.partition(": ")[0],
+        "check": "entry",
+        "what": message.partition(": ")[2],
+        "advice": advice,
+    }

@@ -55,15 +55,18 @@ class ActionModule(ControllerAction):
         if self.switch("elsewhere"):
             by_node = _elsewhere(parsed, fleet, task_vars)
         for node in sorted(nodes - {batch["node"] for batch in by_node}):
-            by_node.append(batch_without_tenants(node, fleet.platform_of_node(node)))
+            try:
+                by_node.append(batch_without_tenants(node, fleet.platform_of_node(node)))
+            except MemcloudError as error:
+                if not self.switch("tolerant"):
+                    raise
+                errors.append(f"{node}: {error}")
         if self.switch("unanswered"):
             _add_unanswered(by_node, parsed, Controller(task_vars, self._templar))
         return {"changed": False, "batches": by_node, "errors": errors, "left_out": left_out}
 
 
-def _left_out(
-    names: Sequence[str], parsed: Sequence[str], errors: Sequence[str]
-) -> dict[str, str]:
+def _left_out(names: Sequence[str], parsed: Sequence[str], errors: Sequence[str]) -> dict[str, str]:
     """What is wrong with each tenant that cannot be used, and with entries that are no hosts."""
     found: dict[str, list[str]] = {name: [] for name in names if name not in parsed}
     for error in errors:

@@ -388,6 +388,18 @@ def test_the_doctor_looks_at_a_node_that_is_named_by_a_limit(inventory: Path) ->
     assert "node2" not in output
 
 
+def test_a_node_whose_variables_are_wrong_hides_nothing_of_the_others(inventory: Path) -> None:
+    (inventory / "host_vars/node2.yml").write_text("platform_parallelism: many\n")
+    wrong = "platform_parallelism: must be a whole number, not text"
+    status, output = play(inventory, "playbooks/doctor.yml", "-e", "output=json")
+    assert status != 0
+    assert "see that the node runs and can be reached" in output
+    assert f'"what": "{wrong}", "advice": "correct its variables"' in output
+    _status, output = play(inventory, "playbooks/tenant_journal.yml")
+    assert "node1: Module result deserialization failed" in output
+    assert f"node2: platform: {wrong}" in output
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
