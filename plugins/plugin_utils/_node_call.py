@@ -97,6 +97,10 @@ class NodeAction(WorkAction):
             said = {"module_stderr": done["stderr"], "module_stdout": done["stdout"]}
             if done["rc"] == _NOT_FOUND:
                 said = {"msg": "interpreter not found"}
+            elif not any(said.values()):
+                # So it is when the system kills what takes too much memory.
+                words = f"what was called ended with status {done['rc']} and said nothing"
+                said = {"msg": f"{words}: see dmesg there, and run this again"}
             answer = {"failed": True, **said}
         return answer
 
