@@ -112,7 +112,9 @@ class NodeDoctor:
 
     def _disk(self) -> Found:
         places = {self._root: "the platform's files"}
-        places.setdefault(str(self._node.engine.client.info()["DockerRootDir"]), "the engine")
+        with contextlib.suppress(MemcloudError, OSError):  # a full disk may be why it is down
+            root = self._node.engine.client.info()["DockerRootDir"]
+            places.setdefault(str(root), "the engine")
         seen = set()
         for path, whose in places.items():
             device = os.stat(path).st_dev

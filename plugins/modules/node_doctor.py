@@ -61,12 +61,15 @@ findings:
   returned: always
 """
 
+import functools
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.memcloud.memmachine.plugins.module_utils._deploy import TenantNode
 from ansible_collections.memcloud.memmachine.plugins.module_utils._doctor import (
+    Check,
     as_result,
     examine,
 )
@@ -74,6 +77,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._doctor_node i
 from ansible_collections.memcloud.memmachine.plugins.module_utils._doctor_tenant import (
     TenantDoctor,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from ansible_collections.memcloud.memmachine.plugins.module_utils._module import run
 
 
@@ -85,10 +89,18 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     keys = json.loads(given["probe_keys"])
     whole = (given["complete"], given["controller_time"], json.loads(given["elsewhere"]))
     checks = NodeDoctor(node, tenants, *whole).checks()
-    for plan in node.plan(tenants.values()):
-        tenant = tenants[plan.tenant]
-        checks += TenantDoctor(node, tenant, plan, keys.get(plan.tenant, "")).checks()
+    try:
+        for plan in node.plan(tenants.values()):
+            tenant = tenants[plan.tenant]
+            checks += TenantDoctor(node, tenant, plan, keys.get(plan.tenant, "")).checks()
+    except (MemcloudError, OSError) as error:
+        # An engine that is down, say. What is wrong with the node may be why.
+        checks.append(Check("", "tenants", functools.partial(_fail, error)))
     return {"changed": False, "findings": as_result(examine(checks))}
+
+
+def _fail(error: Exception) -> Iterator[tuple[str, str, str]]:
+    raise error
 
 
 def main() -> None:
