@@ -45,7 +45,7 @@ print("\\n{mark}" + json.dumps(told))
 """
 # The name appears when everything is on the disk: what is there under its name is whole.
 _STORE = """
-import base64, contextlib, io, os, shutil, sys, tempfile, time, zipfile
+import base64, contextlib, io, json, os, shutil, sys, tempfile, time, zipfile
 top = os.path.join(sys.prefix, "code")
 os.makedirs(top, exist_ok=True)
 for name in os.listdir(top):
@@ -54,14 +54,18 @@ for name in os.listdir(top):
         if time.time() - os.stat(path).st_mtime > {days} * 86400:
             shutil.rmtree(path, ignore_errors=True)
 fresh = tempfile.mkdtemp(dir=top)
-zipfile.ZipFile(io.BytesIO(base64.b64decode({packed!r}))).extractall(fresh)
-os.chmod(fresh, 0o755)
-os.sync()
+done = "{{}}"
 try:
+    zipfile.ZipFile(io.BytesIO(base64.b64decode({packed!r}))).extractall(fresh)
+    os.chmod(fresh, 0o755)
+    os.sync()
     os.rename(fresh, os.path.join(top, {code!r}))
-except OSError:  # another run was faster
-    shutil.rmtree(fresh)
-print("\\n{mark}{{}}")
+except OSError as error:
+    shutil.rmtree(fresh, ignore_errors=True)
+    if not os.path.isdir(os.path.join(top, {code!r})):  # no other run was faster
+        why = "the collection's code cannot be kept below %s: %s" % (top, error.strerror)
+        done = json.dumps({{"failed": True, "msg": why}})
+print("\\n{mark}" + done)
 """
 
 

@@ -133,6 +133,17 @@ def test_two_runs_that_send_the_same_code(code: Code, tmp_path: Path) -> None:
     assert node.kept == ["0123"]
 
 
+def test_a_full_disk_is_told_and_keeps_no_half_of_the_code(small: Code, tmp_path: Path) -> None:
+    class Full(Node):
+        def _low_level_execute_command(self, command: str, in_data: bytes) -> dict[str, Any]:
+            return super()._low_level_execute_command(f"ulimit -f 0; {command}", in_data)
+
+    node = Full(tmp_path / "venv")
+    _answer, problem = node._ask("small", {"say": 1}, {})
+    assert "node node1: the collection's code cannot be kept below " in problem
+    assert node.kept == []
+
+
 def test_other_code_is_other_code() -> None:
     here = Code.here()
     assert here == Code.here()
