@@ -77,7 +77,9 @@ def delete(job: Job, purge: bool) -> tuple[list[Drift], dict[str, Any]]:
             job.record.setdefault(DEPARTED, now())
         elif job.record.get("state") != "deleted":
             job.record.pop(DEPARTED, None)  # what is kept here is what it will come back with
-        job.record.update(state="deleted", deleted=job.record.get("deleted") or now())
+        # By a clock that is behind, what is kept would be due to go at once.
+        at = max(now(), str(job.node.run.get("at") or ""))
+        job.record.update(state="deleted", deleted=job.record.get("deleted") or at)
         job.save()
     job.node.write_hosts_file()
     left = _look_until_unloaded(job)

@@ -32,6 +32,7 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._inputs import
     sent_secrets,
     tenant_inputs,
 )
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._model import SECRET_FIELDS
 from ansible_collections.memcloud.memmachine.plugins.module_utils._platform import (
     Platform,
@@ -257,10 +258,11 @@ def run_origin(task_vars: Mapping[str, Any]) -> dict[str, Any]:
 def platform_text(batch: Mapping[str, Any]) -> str:
     """The platform's inputs as a node gets them that is to change something.
 
-    With them goes how long ago the run read the inventory: clocks of controllers differ.
+    With them goes how long ago the run read the inventory, since clocks of controllers differ, and
+    the moment, since that of the node may be wrong.
     """
     platform = batch["platform"]
-    return json.dumps({**platform, "run": {**platform["run"], "age": _age()}})
+    return json.dumps({**platform, "run": {**platform["run"], "age": _age(), "at": now()}})
 
 
 def _age() -> float:

@@ -321,7 +321,8 @@ def test_a_node_is_told_how_long_ago_a_run_read_the_inventory(shell):
     )
     seconds, _blank, text = done.stdout.partition(" ")
     platform = json.loads(text)
-    age = platform["run"].pop("age")
+    age, at = (platform["run"].pop(name) for name in ("age", "at"))
+    assert at.endswith("Z")
     assert platform == {"name": "mc", "run": {"who": "ann"}}
     assert abs(age - float(seconds)) < 1
 

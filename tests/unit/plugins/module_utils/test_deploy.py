@@ -307,6 +307,15 @@ def test_a_provider_that_refuses_keeps_nobody_running(node, monkeypatch):
     assert node.record("acme")["state"] == "paused"
 
 
+def test_what_is_kept_is_not_due_because_the_node_has_an_old_clock(node):
+    node.converge("acme")
+    made, tenants, secrets = node.made(["acme"], {"tenant_state": "deleted"})
+    made.run = {**made.run, "at": "2099-01-01T00:00:00Z"}  # the controller's
+    (result,) = made.converge(tenants, secrets)
+    assert node.record("acme")["deleted"] == "2099-01-01T00:00:00Z"
+    assert result.deletion["purge_after"].startswith("2099-01-31")
+
+
 def test_delete_keeps_the_data_and_a_new_deploy_brings_it_back(node):
     node.converge("acme")
     result = node.converge("acme", tenant_state="deleted")["acme"]
