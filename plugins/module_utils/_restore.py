@@ -169,6 +169,7 @@ class Restore(Operation):
             proof = job.prove()
         previous = job.generation
         job.forget_import()
+        _go_on_with_way_back(job, generation)
         job.record.update(
             generation=generation,
             version=job.tenant["version"],
@@ -193,6 +194,20 @@ class Restore(Operation):
             "message": f"{total(counts)} memories of {manifest['tenant']} as of "
             f"{manifest['taken']} (restore point {point}), all counts and contents as they were",
         }
+
+
+def _go_on_with_way_back(job: Job, generation: int) -> None:
+    """An update of images alone goes back on the data that the tenant has, which is other data now.
+
+    Else what the restore replaces would be kept, and a rollback would bring it back.
+    """
+    before = job.record.get("previous") or {}
+    if before.get("generation") != job.generation:
+        return
+    if job.tenant["version"] == job.record.get("version"):
+        job.record["previous"] = {**before, "generation": generation}
+    else:
+        job.record.pop("previous")  # it cannot be known to read this
 
 
 def _has_server(job: Job) -> bool:

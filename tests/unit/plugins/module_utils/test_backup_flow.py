@@ -454,6 +454,31 @@ def test_a_restore_goes_into_new_volumes_and_the_old_ones_go_last(world):
     assert not world.plan("acme")["acme"].drift
 
 
+@pytest.mark.parametrize(
+    ("version", "generation", "kept"),
+    [
+        # Of an update of images alone: these go back on what was restored.
+        ("0.4.0", 2, 3),
+        # They may not be able to read what another server wrote.
+        ("0.3.9", 2, None),
+        # Of an update that copied the data: it stays what it is.
+        ("0.4.0", 1, 1),
+    ],
+)
+def test_what_a_restore_replaces_is_no_way_back_of_an_update(world, version, generation, kept):
+    act(world, _backup.Backup())
+    act(world, _restore.Restore(), force=True)
+    assert world.record("acme")["generation"] == 2
+    way_back = {"version": "0.3.9", "generation": generation, "keep_until": "2999-01-01T00:00:00Z"}
+    path = world.data_dir / "tenants/acme/state.json"
+    record = {**world.record("acme"), "version": version, "previous": way_back}
+    path.write_text(json.dumps(record))
+    assert "error" not in act(world, _restore.Restore(), force=True)
+    assert world.record("acme")["generation"] == 3
+    assert (world.record("acme").get("previous") or {}).get("generation") == kept
+    assert all(name.endswith("-g3") for name in world.engine.found_volumes)
+
+
 def test_what_was_imported_before_a_restore_is_not_taken_for_being_there(world):
     act(world, _backup.Backup())
     home = world.data_dir / "tenants/acme"
