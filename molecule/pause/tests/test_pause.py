@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 import requests
+from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api import wait_for_gate
+from ansible_collections.memcloud.memmachine.plugins.module_utils._errors import MemcloudError
 from memmachine_client import MemMachineClient
 from support.platform import ROLES, Platform, Tenant
 
@@ -197,10 +200,14 @@ def test_a_full_tenant_answers_507_to_writes_until_it_has_room_again(
 
 
 def has_room(platform: Platform, tenant: Tenant) -> bool:
-    """Measure, and say whether writes are open."""
+    """Measure, and say whether writes are open, by what the gate has loaded."""
     platform.play.ok("check_storage", tenant=tenant.name)
-    path = platform.data_dir / "gate/tenants" / f"{tenant.name}.json"
-    return bool(json.loads(path.read_text())["writes"] == "open")
+    text = (platform.data_dir / "gate/tenants" / f"{tenant.name}.json").read_text()
+    # The keeper may have opened or closed them this moment.
+    with contextlib.suppress(MemcloudError):
+        wait_for_gate(platform.variables["platform_gate_port"], tenant.name, text)
+        return bool(json.loads(text)["writes"] == "open")
+    return False
 
 
 MCP = {"Accept": "application/json, text/event-stream"}
