@@ -19,9 +19,10 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._job import (
     as_recorded,
     embedder_of,
 )
-from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import LockedError, now
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
     DEPARTED,
+    Busy,
     Operation,
     check_embedder,
     check_version,
@@ -343,15 +344,9 @@ class Backup(Operation):
             return "never ran, there is nothing to back up"
         return _young_enough(job.tenant, job.record) if job.params.get("due") else ""
 
-    def busy(
-        self,
-        error: LockedError,
-        tenant: Mapping[str, Any],
-        record: Mapping[str, Any],
-        params: Mapping[str, Any],
-    ) -> dict[str, Any] | None:
+    def busy(self, busy: Busy) -> dict[str, Any] | None:
         """A schedule that would not have taken one does not fail over who works on the tenant."""
-        young = _young_enough(tenant, record) if params.get("due") else ""
+        young = _young_enough(busy.tenant, busy.record) if busy.params.get("due") else ""
         return {"message": young} if young else None
 
     def check(self, job: Job) -> None:

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job
-from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import LockedError
-from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import Operation
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
+    Busy,
+    Operation,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._quota import mind_storage
 
 
@@ -21,15 +22,9 @@ class CheckStorage(Operation):
     marks = False
     of_every_tenant = True
 
-    def busy(
-        self,
-        error: LockedError,
-        tenant: Mapping[str, Any],
-        record: Mapping[str, Any],
-        params: Mapping[str, Any],
-    ) -> dict[str, Any] | None:
+    def busy(self, busy: Busy) -> dict[str, Any] | None:
         """Whatever works on a tenant for long measures it at its end."""
-        return {"message": f"not measured: {error}"}
+        return {"message": f"not measured: {busy.error}"}
 
     def run(self, job: Job) -> dict[str, Any]:
         """What was found, in words and figures."""

@@ -15,6 +15,7 @@ import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._edge_api import check_gate
@@ -45,6 +46,20 @@ DEPARTED = "departed"
 _NAMED = ("version", "embedder")
 _STOP_ORDER = ("app", "neo4j", "postgres")
 DONE = "was done by the run that was killed"
+
+
+@dataclass(frozen=True)
+class Busy:
+    """A tenant that another run works on.
+
+    :param record: as that run has left it so far.
+    :param params: what the operation is told that came too late.
+    """
+
+    error: LockedError
+    tenant: Mapping[str, Any]
+    record: Mapping[str, Any]
+    params: Mapping[str, Any]
 
 
 class Operation(abc.ABC):
@@ -83,17 +98,8 @@ class Operation(abc.ABC):
         """Why nothing is to be done now; empty when there is something."""
         return ""
 
-    def busy(
-        self,
-        error: LockedError,
-        tenant: Mapping[str, Any],
-        record: Mapping[str, Any],
-        params: Mapping[str, Any],
-    ) -> dict[str, Any] | None:
-        """What to report of a tenant that another run works on; None makes it a failure.
-
-        :param record: as that run has left it so far.
-        """
+    def busy(self, busy: Busy) -> dict[str, Any] | None:
+        """What to report of a tenant that another run works on; None makes it a failure."""
         return None
 
     def check(self, job: Job) -> None:  # noqa: B027 - many operations have nothing to refuse
@@ -137,7 +143,7 @@ def operate(
             if isinstance(error, LockedError):
                 with contextlib.suppress(MemcloudError):
                     found = node.state.tenant(name)
-                    busy = operation.busy(error, tenant, found, params.get(name) or {})
+                    busy = operation.busy(Busy(error, tenant, found, params.get(name) or {}))
             if busy is not None:
                 return {**answer, **busy}
             answer["error"] = told(name, error)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.memcloud.memmachine.plugins.module_utils._desired import APP_PORT
@@ -19,9 +18,12 @@ from ansible_collections.memcloud.memmachine.plugins.module_utils._idleness impo
     why_awake,
 )
 from ansible_collections.memcloud.memmachine.plugins.module_utils._job import Job
-from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import LockedError, now
+from ansible_collections.memcloud.memmachine.plugins.module_utils._locks import now
 from ansible_collections.memcloud.memmachine.plugins.module_utils._node_state import addresses_of
-from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import Operation
+from ansible_collections.memcloud.memmachine.plugins.module_utils._operation import (
+    Busy,
+    Operation,
+)
 from ansible_collections.memcloud.memmachine.plugins.module_utils._quota import psql
 
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
@@ -47,15 +49,9 @@ class Sleep(Operation):
     of_every_tenant = True
     lock_wait = 0.0
 
-    def busy(
-        self,
-        error: LockedError,
-        tenant: Mapping[str, Any],
-        record: Mapping[str, Any],
-        params: Mapping[str, Any],
-    ) -> dict[str, Any] | None:
+    def busy(self, busy: Busy) -> dict[str, Any] | None:
         """A tenant that is worked on is not idle."""
-        return {"message": f"not idle: {error}"}
+        return {"message": f"not idle: {busy.error}"}
 
     def run(self, job: Job) -> dict[str, Any]:
         """Look, and stop it if it is idle, or goes on running though it was put to sleep."""
