@@ -56,7 +56,7 @@ class Idea:
     :param containers: changes of containers, by role.
     :param changed: a file of the tenant's directory, what goes from it.
     :param in_turn: whether the app is started only when its databases listen.
-    :param asked_early: whether the edge is asked from the beginning, not when servers listen.
+    :param asked_early: whether the app is asked from the beginning, not when servers listen.
     """
 
     words: str
